@@ -1,0 +1,146 @@
+//! The accept loop: takes connections from a listener while there is room, sorts its errors, and
+//! never ends silently or spins.
+
+mod backoff;
+mod sort;
+
+use std::fs::File;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::task::{coop, yield_now};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use self::backoff::Backoff;
+use self::sort::{AcceptError, sort};
+use crate::driver::Conn;
+use crate::factory::DynFactory;
+use crate::home::Home;
+use crate::info::Origin;
+use crate::listener::{Incoming, Listen};
+use crate::service::Counters;
+
+/// Connections taken from the accept queue after the stop, at most: the largest usual backlog.
+const MAX_LAST: usize = 65_536;
+
+/// One listener on one worker.
+pub(crate) struct Acceptor {
+    listener: Box<dyn Listen>,
+    factory: Arc<dyn DynFactory>,
+    home: Arc<Home>,
+    origin: Arc<Origin>,
+    backoff: Backoff,
+    reserve: Option<File>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(
+        listener: Box<dyn Listen>,
+        factory: Arc<dyn DynFactory>,
+        home: Arc<Home>,
+    ) -> Self {
+        let endpoint = listener.endpoint();
+        let origin = Arc::new(Origin::new(endpoint.kind(), listener.local_addr()));
+        Self { listener, factory, home, origin, backoff: Backoff::default(), reserve: reserve() }
+    }
+
+    /// Accepts until `stop`, then empties the accept queue once.
+    ///
+    /// # Errors
+    ///
+    /// The listener is broken; accepting again cannot help.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = self.home.service.permits.with_permit(self.listener.accept()) => accepted,
+            };
+            match accepted {
+                Ok(incoming) => self.start(incoming),
+                Err(error) => {
+                    self.home.service.permits.release();
+                    self.failed(error, &stop).await?;
+                }
+            }
+        }
+        // What arrived in the kernel only now has not been reported to the runtime yet.
+        yield_now().await;
+        for _ in 0..MAX_LAST {
+            let accept = self.home.service.permits.with_permit(self.listener.accept());
+            match now_or_never(accept).await {
+                Some(Ok(incoming)) => self.start(incoming),
+                Some(Err(_)) => {
+                    self.home.service.permits.release();
+                    break;
+                }
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, incoming: Incoming) {
+        self.backoff.reset();
+        self.factory.spawn(Conn::new(incoming, &self.origin, &self.home));
+    }
+
+    async fn failed(&mut self, error: io::Error, stop: &CancellationToken) -> io::Result<()> {
+        let service = &self.home.service;
+        let endpoint = self.listener.endpoint().clone();
+        match sort(&error) {
+            AcceptError::OneConnection => {
+                Counters::add(&service.counters.accept_errors);
+                debug!(service = %service.name, %endpoint, %error, "a connection failed before it was accepted");
+            }
+            AcceptError::NoDescriptors | AcceptError::NoResources => {
+                Counters::add(&service.counters.accept_pauses);
+                let wait = self.backoff.next();
+                warn!(service = %service.name, %endpoint, %error, ?wait, "out of resources; accepting pauses");
+                if sort(&error) == AcceptError::NoDescriptors {
+                    self.shed().await;
+                }
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = sleep(wait) => {}
+                }
+            }
+            AcceptError::Fatal => {
+                error!(service = %service.name, %endpoint, %error, "the listener is broken");
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Out of descriptors: gives the reserve up to accept one connection and close it, so that its
+    /// peer learns of it now rather than in its own timeout.
+    async fn shed(&mut self) {
+        self.reserve = None;
+        if let Some(Ok(_incoming)) = now_or_never(self.listener.accept()).await {
+            Counters::add(&self.home.service.counters.shed);
+        }
+        self.reserve = reserve();
+    }
+}
+
+/// A descriptor kept for the time when there are no others.
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Polls `future` once, whatever the task's cooperative budget.
+async fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(coop::unconstrained(future));
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}

@@ -1,0 +1,111 @@
+//! From an endpoint to what it stands for: binds listeners and makes connectors, one match arm per
+//! kind. A new kind of transport is added here.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use crate::endpoint::{Address, Endpoint, EndpointKind};
+use crate::error::Error;
+use crate::listener::{Connect, Listen};
+use crate::protocol::Needs;
+use crate::transport::mem::{self, MemNetwork};
+use crate::transport::tcp;
+
+/// A bound endpoint, not yet tied to a runtime.
+pub(crate) enum Bound {
+    Tcp(tcp::Bound),
+    /// Listeners that need no runtime of their own. It is taken by the first worker, unless it can
+    /// be cloned.
+    Other {
+        endpoint: Endpoint,
+        listener: Mutex<Option<Box<dyn Listen>>>,
+    },
+}
+
+impl Bound {
+    /// A listener of the user's own.
+    pub(crate) fn custom(listener: Box<dyn Listen>) -> Self {
+        Self::Other { endpoint: listener.endpoint().clone(), listener: Mutex::new(Some(listener)) }
+    }
+
+    /// The endpoint with the real port.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Tcp(tcp) => tcp.endpoint().clone(),
+            Self::Other { endpoint, .. } => endpoint.clone(),
+        }
+    }
+
+    /// An acceptor for the current runtime; `None` if there is only one and it is taken.
+    pub(crate) fn acceptor(&self) -> io::Result<Option<Box<dyn Listen>>> {
+        match self {
+            Self::Tcp(tcp) => Ok(Some(Box::new(tcp.acceptor()?))),
+            Self::Other { listener, .. } => {
+                let mut slot = listener.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(listener) = &mut *slot else { return Ok(None) };
+                match listener.try_clone()? {
+                    Some(clone) => Ok(Some(clone)),
+                    None => Ok(slot.take()),
+                }
+            }
+        }
+    }
+}
+
+/// Binds `endpoint` for a protocol.
+pub(crate) async fn bind(
+    endpoint: &Endpoint,
+    needs: Needs,
+    network: &MemNetwork,
+) -> Result<Bound, Error> {
+    if needs == Needs::Stream && endpoint.kind().is_datagram() {
+        return Err(Error::NeedsStream { endpoint: endpoint.clone() });
+    }
+    built(endpoint)?;
+    match (endpoint.kind(), endpoint.address()) {
+        (EndpointKind::Tcp, _) => Ok(Bound::Tcp(tcp::bind(endpoint).await?)),
+        (EndpointKind::Mem, Address::Name(name)) => {
+            let listener = network
+                .listen(endpoint.clone(), name, mem::BACKLOG)
+                .map_err(|source| Error::Listen { endpoint: endpoint.clone(), source })?;
+            Ok(Bound::custom(Box::new(listener)))
+        }
+        _ => Err(unsupported(endpoint)),
+    }
+}
+
+/// What opens connections to `endpoint`.
+pub(crate) fn connector(
+    endpoint: &Endpoint,
+    needs: Needs,
+    network: &MemNetwork,
+) -> Result<Box<dyn Connect>, Error> {
+    if needs == Needs::Stream && endpoint.kind().is_datagram() {
+        return Err(Error::NeedsStream { endpoint: endpoint.clone() });
+    }
+    built(endpoint)?;
+    match (endpoint.kind(), endpoint.address()) {
+        (EndpointKind::Tcp, _) => Ok(Box::new(tcp::TcpConnector::new(endpoint.clone()))),
+        (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.connector(name))),
+        _ => Err(unsupported(endpoint)),
+    }
+}
+
+/// Refuses layers, of which there is none yet.
+fn built(endpoint: &Endpoint) -> Result<(), Error> {
+    match endpoint.layers().first() {
+        Some(layer) => Err(Error::Unsupported {
+            endpoint: endpoint.clone(),
+            what: format!("the layer `{layer}`"),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn unsupported(endpoint: &Endpoint) -> Error {
+    Error::Unsupported {
+        endpoint: endpoint.clone(),
+        what: format!("the kind `{}`", endpoint.kind()),
+    }
+}

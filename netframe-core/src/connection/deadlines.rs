@@ -1,0 +1,189 @@
+//! The timers of one connection, in coarse ticks. No clock is read when bytes move: that they did
+//! is one flag, and the timer wheel looks at it a dozen times per timeout, which makes a timer late
+//! by a twelfth and never early.
+
+use super::{Core, Flags};
+use crate::close_reason::{Cause, CloseKind, Side, TimeoutKind};
+use crate::limits::{Limits, Timeout};
+use crate::wheel::{TICK_MS, Tick};
+
+/// Looks per timeout at what is only flagged.
+const LOOKS: u32 = 12;
+
+/// Linger for a peer's FIN while the service drains, on a connection that has not moved a byte
+/// since the drain began: no answer is under way that a reset could destroy.
+const DRAIN_LINGER: Tick = 2;
+
+/// When what is due. A tick of `None` means that nothing is.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    /// The last look that found a byte moved.
+    idle_since: Tick,
+    /// The protocol's own timer.
+    timeout: Option<At>,
+    /// End of the patience with a queue that does not move, or with a close.
+    patience: Option<At>,
+    /// When the wheel looks next.
+    armed: Option<At>,
+}
+
+/// A tick that is not zero, so that an optional one needs no more room.
+type At = std::num::NonZero<Tick>;
+
+fn at(tick: Tick) -> At {
+    At::new(tick).unwrap_or(At::MIN) // once in four years: one tick late
+}
+
+/// How many ticks cover `duration`, so that a timer is never early.
+pub(crate) fn ticks(duration: std::time::Duration) -> Tick {
+    let ticks = duration.as_millis().div_ceil(u128::from(TICK_MS)) + 1;
+    Tick::try_from(ticks).unwrap_or(Tick::MAX).min(Tick::MAX / 4)
+}
+
+/// The timeouts of a service in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    idle: Option<Tick>,
+    close: Option<Tick>,
+    write_stall: Option<Tick>,
+}
+
+impl From<&Limits> for Patience {
+    fn from(limits: &Limits) -> Self {
+        let of = |timeout: Timeout| timeout.duration().map(ticks);
+        Self {
+            idle: of(limits.idle_timeout),
+            close: of(limits.close_timeout),
+            write_stall: of(limits.write_stall_timeout),
+        }
+    }
+}
+
+impl Deadlines {
+    /// Starts the idle clock; returns when to look first.
+    pub(crate) fn start(&mut self, now: Tick, patience: &Patience) -> Option<Tick> {
+        self.idle_since = now;
+        let first = patience.idle.map(|idle| now.wrapping_add((idle / LOOKS).max(1)));
+        self.armed = first.map(at);
+        first
+    }
+
+    pub(crate) fn set_timeout(&mut self, tick: Option<Tick>) {
+        self.timeout = tick.map(at);
+    }
+
+    /// Notes that the wheel looks at `tick`, if that is earlier than planned.
+    pub(crate) fn bring_forward(&mut self, tick: Tick, now: Tick) -> bool {
+        let earlier = self.armed.is_none_or(|armed| until(tick, now) < until(armed.get(), now));
+        if earlier {
+            self.armed = Some(at(tick));
+        }
+        earlier
+    }
+}
+
+/// Ticks from `now` to `tick`, zero if it has passed. Ticks wrap around.
+fn until(tick: Tick, now: Tick) -> Tick {
+    let distance = tick.wrapping_sub(now);
+    if distance > Tick::MAX / 2 { 0 } else { distance }
+}
+
+impl Core {
+    /// Whether `arm` has something to do.
+    pub(crate) fn needs_arm(&self) -> bool {
+        self.flags.any(Flags::ARM)
+    }
+
+    /// Starts the clock of a close or of a stalled queue; returns when the wheel is to look.
+    pub(crate) fn arm(&mut self, now: Tick, patience: &Patience) -> Option<Tick> {
+        self.flags.unset(Flags::ARM | Flags::PROGRESS);
+        let after = self.patience(patience);
+        self.deadlines.patience = after.map(|after| at(now.wrapping_add(after)));
+        let look = self.next_look(now, patience)?;
+        self.deadlines.bring_forward(look, now).then_some(look)
+    }
+
+    /// The wheel looks. Returns when it is to look again, and whether the driver has to be woken.
+    pub(crate) fn look(&mut self, now: Tick, patience: &Patience) -> (Option<Tick>, bool) {
+        if self.flags.any(Flags::ABORTED) {
+            return (None, true);
+        }
+        let mut wake = false;
+        let due = |tick: Tick| until(tick, now) == 0;
+
+        if self.flags.take(Flags::ACTIVE) {
+            self.deadlines.idle_since = now;
+        } else if let Some(idle) = patience.idle
+            && !self.flags.any(Flags::CLOSING)
+            && due(self.deadlines.idle_since.wrapping_add(idle))
+        {
+            self.interrupt(Cause::new(Side::System, CloseKind::Timeout(TimeoutKind::Idle)));
+            wake = true;
+        }
+
+        if self.patience(patience).is_none() {
+            self.deadlines.patience = None;
+        }
+        if let Some(deadline) = self.deadlines.patience {
+            let closing = self.flags.any(Flags::CLOSING);
+            let lingering = closing && self.flags.any(Flags::FIN_SENT);
+            if self.flags.take(Flags::PROGRESS) && !lingering {
+                let after = self.patience(patience);
+                self.deadlines.patience = after.map(|after| at(now.wrapping_add(after)));
+            } else if due(deadline.get()) {
+                if lingering && self.is_idle_drain() {
+                    self.flags.set(Flags::LINGERED);
+                    return (None, true);
+                }
+                let kind = if closing { TimeoutKind::Close } else { TimeoutKind::WriteStall };
+                self.abort(Cause::new(Side::System, CloseKind::Timeout(kind)));
+                return (None, true);
+            }
+        }
+
+        if self.deadlines.timeout.is_some_and(|timeout| due(timeout.get())) {
+            self.deadlines.timeout = None;
+            self.flags.set(Flags::TIMED_OUT);
+            wake = true;
+        }
+
+        let next = self.next_look(now, patience);
+        self.deadlines.armed = next.map(at);
+        (next, wake)
+    }
+
+    /// The patience that applies in this phase.
+    fn patience(&self, patience: &Patience) -> Option<Tick> {
+        if self.flags.any(Flags::CLOSING) {
+            let linger = self.flags.any(Flags::FIN_SENT) && self.is_idle_drain();
+            if linger { Some(DRAIN_LINGER) } else { patience.close }
+        } else if self.flags.any(Flags::STALLED) {
+            patience.write_stall
+        } else {
+            None
+        }
+    }
+
+    fn is_idle_drain(&self) -> bool {
+        self.flags.any(Flags::DRAINED) && !self.flags.any(Flags::MOVED)
+    }
+
+    fn next_look(&self, now: Tick, patience: &Patience) -> Option<Tick> {
+        let idle = patience
+            .idle
+            .filter(|_| !self.flags.any(Flags::CLOSING))
+            .map(|idle| until(self.deadlines.idle_since.wrapping_add(idle), now).min(idle / LOOKS));
+        let patience = self.deadlines.patience.map(|deadline| {
+            let look = self.patience(patience).map_or(Tick::MAX, |after| after / LOOKS);
+            until(deadline.get(), now).min(look)
+        });
+        let timeout = self.deadlines.timeout.map(|timeout| until(timeout.get(), now));
+        let soonest = [idle, patience, timeout].into_iter().flatten().min()?;
+        Some(now.wrapping_add(soonest.max(1)))
+    }
+
+    /// The protocol's own timer ends with the protocol.
+    pub(super) fn unset_timeout(&mut self) {
+        self.deadlines.timeout = None;
+    }
+}

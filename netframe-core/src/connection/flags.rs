@@ -1,0 +1,129 @@
+//! The phases and requests of a connection as bits of one word.
+
+use std::fmt;
+use std::ops::BitOr;
+
+/// A set of flags.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u32);
+
+macro_rules! flags {
+    ($($(#[$doc:meta])* $name:ident = $bit:literal;)*) => {
+        impl Flags {
+            $($(#[$doc])* pub(crate) const $name: Self = Self(1 << $bit);)*
+        }
+
+        impl fmt::Debug for Flags {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut set = f.debug_set();
+                $(if self.any(Self::$name) { set.entry(&format_args!(stringify!($name))); })*
+                set.finish()
+            }
+        }
+    };
+}
+
+flags! {
+    /// `close` was called, or something else ends the connection in order.
+    CLOSING = 0;
+    /// The connection is over: nothing is sent or delivered any more.
+    ABORTED = 1;
+    /// The transport below failed; a reset of ours would be pointless.
+    IO_FAILED = 2;
+    /// The cause of the close does not wait for a pending handler.
+    INTERRUPT = 3;
+    /// A write went beyond the hard cap; the handler's next return or await ends the connection.
+    OVERFLOW = 4;
+    /// `close_write` was called.
+    FIN_WANTED = 5;
+    /// Our FIN has left.
+    FIN_SENT = 6;
+    /// The peer's FIN has been read.
+    EOF_SEEN = 7;
+    /// `eof_received` has been called.
+    EOF_DONE = 8;
+    /// `pause_reading` is in force.
+    PAUSED = 9;
+    /// The queue went above the high watermark and is not yet at the low one.
+    HELD = 10;
+    /// Reading does not wait for the queue.
+    UNCOUPLED = 11;
+    /// `wants_data` said no during this handler.
+    REFUSED = 12;
+    /// The leftover is to be delivered again, without new bytes.
+    REDELIVER = 13;
+    /// `notified` is to be called.
+    NOTIFIED = 14;
+    /// `timed_out` is to be called.
+    TIMED_OUT = 15;
+    /// `draining` is to be called.
+    DRAINING = 16;
+    /// The service drains.
+    DRAINED = 17;
+    /// Close as soon as there is nothing to do.
+    IDLE_CLOSE = 18;
+    /// Another protocol takes over.
+    SWITCHING = 19;
+    /// A stream waits for bytes.
+    PULL = 20;
+    /// Somebody waits for the peer's FIN.
+    WATCH_EOF = 21;
+    /// The driver waits to be woken.
+    PARKED = 22;
+    /// A byte moved since the timer last looked.
+    ACTIVE = 23;
+    /// A byte left since the timer last looked.
+    PROGRESS = 24;
+    /// The transport below did not take the whole queue.
+    STALLED = 25;
+    /// A deadline is to be set or moved: the driver knows the time.
+    ARM = 26;
+    /// The layer below may hold back bytes that it took.
+    UNFLUSHED = 27;
+    /// A byte moved since the service began to drain.
+    MOVED = 28;
+    /// The linger of a drain was long enough: the end is no reset.
+    LINGERED = 29;
+}
+
+impl Flags {
+    pub(crate) fn any(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    pub(crate) fn all(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    pub(crate) fn set(&mut self, flags: Self) {
+        self.0 |= flags.0;
+    }
+
+    pub(crate) fn unset(&mut self, flags: Self) {
+        self.0 &= !flags.0;
+    }
+
+    pub(crate) fn put(&mut self, flags: Self, on: bool) {
+        if on { self.set(flags) } else { self.unset(flags) }
+    }
+
+    /// Unsets the flag and says whether it was set.
+    pub(crate) fn take(&mut self, flag: Self) -> bool {
+        let was = self.any(flag);
+        self.unset(flag);
+        was
+    }
+
+    /// Unsets all others.
+    pub(crate) fn keep(&mut self, flags: Self) {
+        self.0 &= flags.0;
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}

@@ -1,0 +1,154 @@
+//! The [`Transport`] that a protocol is given on a real connection.
+
+use std::any::{Any, TypeId};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{caught, panic_text};
+use crate::close_reason::{Cause, CloseKind, Side};
+use crate::connection::{Switch, ticks};
+use crate::factory::DynFactory;
+use crate::handle::Handle;
+use crate::info::{ConnectionInfo, Extensions};
+use crate::io::Layer;
+use crate::protocol::Result;
+use crate::shared::Shared;
+use crate::transport::{Residue, Spawned, Transport};
+
+/// A connection as its protocol sees it. The driver runs in the same task, so nothing done here
+/// has to wake it.
+pub(crate) struct Facade {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) info: ConnectionInfo,
+}
+
+impl Facade {
+    pub(crate) fn new(shared: Arc<Shared>, info: ConnectionInfo) -> Self {
+        Self { shared, info }
+    }
+
+    /// Adds what a layer knows about the connection.
+    pub(crate) fn publish(&mut self, extensions: Extensions) {
+        if !extensions.is_empty() {
+            Arc::make_mut(&mut self.info.origin).extensions.merge(extensions);
+        }
+    }
+}
+
+impl Transport for Facade {
+    fn write(&mut self, data: &[u8]) {
+        self.shared.lock().write(data, self.shared.limits());
+    }
+
+    fn write_bytes(&mut self, data: Bytes) {
+        self.shared.lock().write_bytes(data, self.shared.limits());
+    }
+
+    fn with_buffer(&mut self, f: &mut dyn FnMut(&mut BytesMut)) {
+        let mut queue = self.shared.lock().lend_buffer();
+        // The closure sees only what it appends: a part split off behind the earlier bytes.
+        let tail = queue.tail_mut();
+        let len = tail.len();
+        let mut part = tail.split_off(len);
+        let outcome = caught(|| f(&mut part));
+        if outcome.is_ok() {
+            tail.unsplit(part);
+        }
+        self.shared.lock().return_buffer(queue, len, self.shared.limits());
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    fn queued(&self) -> usize {
+        self.shared.lock().queued()
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
+        self.shared.lock().poll_drain(cx, self.shared.limits())
+    }
+
+    fn wants_data(&self) -> bool {
+        self.shared.lock().ask_wants_data()
+    }
+
+    fn close(&mut self) {
+        self.shared.lock().close();
+    }
+
+    fn close_when_idle(&mut self) {
+        self.shared.lock().close_when_idle();
+    }
+
+    fn abort(&mut self) {
+        self.shared.lock().abort(Cause::new(Side::Local, CloseKind::Aborted));
+    }
+
+    fn close_write(&mut self) {
+        self.shared.lock().close_write();
+    }
+
+    fn pause_reading(&mut self) {
+        self.shared.lock().pause_reading();
+    }
+
+    fn resume_reading(&mut self) {
+        self.shared.lock().resume_reading();
+    }
+
+    fn set_coupled(&mut self, coupled: bool) {
+        self.shared.lock().set_coupled(coupled);
+    }
+
+    fn set_timeout(&mut self, after: Option<Duration>) {
+        let home = &self.shared.home;
+        let now = home.now();
+        let tick = after.map(|after| now.wrapping_add(ticks(after)));
+        let mut core = self.shared.lock();
+        core.deadlines.set_timeout(tick);
+        if let Some(tick) = tick
+            && core.deadlines.bring_forward(tick, now)
+        {
+            home.rearm(core.wheel_key, tick, now);
+        }
+    }
+
+    fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    fn handle(&mut self) -> Handle {
+        Handle::new(Arc::clone(&self.shared))
+    }
+
+    fn switch(&mut self, to: Arc<dyn DynFactory>, residue: Residue) {
+        self.shared.lock().switch(Switch { to, residue, layer: None });
+    }
+
+    fn switch_layer(&mut self, layer: Box<dyn Layer>, to: Arc<dyn DynFactory>, residue: Residue) {
+        self.shared.lock().switch(Switch { to, residue, layer: Some(layer) });
+    }
+
+    fn spawn_boxed(&mut self, future: Spawned) {
+        let shared = Arc::downgrade(&self.shared);
+        let guarded = async move {
+            let mut future = future;
+            let panic = std::future::poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
+                Ok(polled) => polled.map(|()| None),
+                Err(panic) => Poll::Ready(Some(panic)),
+            })
+            .await;
+            if let (Some(panic), Some(shared)) = (panic, shared.upgrade()) {
+                shared.change(|core| core.handler_panicked(panic_text(&*panic)));
+            }
+        };
+        self.shared.lock().spawn(guarded);
+    }
+
+    fn extension(&self, id: TypeId) -> Option<&(dyn Any + Send + Sync)> {
+        self.info.extension(id)
+    }
+}

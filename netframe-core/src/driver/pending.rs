@@ -1,0 +1,94 @@
+//! What goes on while a handler waits: its writes leave, and a reset, an abort or a system timeout
+//! ends it. One allocation per wait, so that a connection without one pays nothing.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::pump::{poll_fin, poll_flush, poll_flush_below, poll_read_ahead};
+use super::{Verdict, poll_handler};
+use crate::connection::{Blocked, Next};
+use crate::io::AnyIo;
+use crate::protocol::Result;
+use crate::shared::Shared;
+
+/// Runs a handler that was pending at its first poll.
+pub(super) async fn pend(
+    io: &mut Option<AnyIo>,
+    shared: &Arc<Shared>,
+    mut handler: Pin<&mut (dyn Future<Output = Result> + Send + '_)>,
+) -> Verdict {
+    let Some(io) = io else { return Verdict::Interrupted };
+    loop {
+        // With the stream at hand: everything that is to be moved now.
+        let mut blocked = Blocked::default();
+        let next = poll_fn(|cx| {
+            loop {
+                let next = {
+                    let mut core = shared.lock();
+                    let next = core.next_pending(blocked);
+                    shared.arm(&mut core);
+                    next
+                };
+                match next {
+                    Next::Flush => poll_flush(io, cx, shared, &mut blocked),
+                    Next::FlushBelow => poll_flush_below(io, cx, shared, &mut blocked),
+                    Next::Fin => poll_fin(io, cx, shared, &mut blocked),
+                    Next::ReadAhead => poll_read_ahead(io, cx, shared, &mut blocked),
+                    other => return Poll::Ready(other),
+                }
+            }
+        })
+        .await;
+        let Next::Wait { watch_reset } = next else { return Verdict::Interrupted };
+
+        // With the stream lent to the watch: the handler, until something else is to be done.
+        let mut reset = pin!(io.reset());
+        let mut woken = false;
+        let verdict = poll_fn(|cx| {
+            if woken {
+                // Whatever woke this task, the stream may be ready: look there first.
+                return Poll::Ready(None);
+            }
+            if watch_reset && reset.as_mut().poll(cx).is_ready() {
+                let wakes = shared.lock().io_failed(io::ErrorKind::ConnectionReset.into());
+                wakes.wake();
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(verdict) = poll_handler(handler.as_mut(), cx) {
+                return Poll::Ready(Some(verdict));
+            }
+            let mut core = shared.lock();
+            match core.next_pending(blocked) {
+                Next::Wait { .. } => {
+                    core.park(cx.waker());
+                    woken = true;
+                    Poll::Pending
+                }
+                _ => Poll::Ready(None),
+            }
+        })
+        .await;
+        if let Some(verdict) = verdict {
+            return verdict;
+        }
+    }
+}
+
+/// Waits, while neither a read nor a write is under way, for a reset or to be woken.
+pub(super) async fn watch_reset(io: &mut Option<AnyIo>, shared: &Arc<Shared>) {
+    let Some(io) = io else { return };
+    let mut reset = pin!(io.reset());
+    let mut woken = false;
+    poll_fn(|cx| {
+        if reset.as_mut().poll(cx).is_ready() {
+            let wakes = shared.lock().io_failed(io::ErrorKind::ConnectionReset.into());
+            wakes.wake();
+            return Poll::Ready(());
+        }
+        if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}

@@ -1,0 +1,95 @@
+//! [`Error`]: what keeps a server or a client from starting.
+
+use std::io;
+use std::time::Duration;
+
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::limits::LimitError;
+
+/// What keeps a server or a client from starting.
+///
+/// What happens to a connection later is told by its [`CloseReason`](crate::CloseReason).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The endpoint string is not one.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The limits contradict themselves.
+    #[error(transparent)]
+    Limits(#[from] LimitError),
+    /// netframe does not have this kind of endpoint, or not in this role.
+    #[error("`{endpoint}`: {what} is not built yet; use tcp:// or mem://")]
+    Unsupported {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// What is missing.
+        what: String,
+    },
+    /// The protocol needs a stream, and the endpoint gives datagrams.
+    #[error("`{endpoint}` carries datagrams, but the protocol needs a stream; use tcp://")]
+    NeedsStream {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+    },
+    /// A name has no address.
+    #[error("cannot find an address for `{endpoint}`")]
+    Resolve {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {endpoint}{}", hint(.source))]
+    Listen {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The peer cannot be reached.
+    #[error("cannot connect to {endpoint}")]
+    Connect {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The peer did not answer in time.
+    #[error(
+        "{endpoint} did not answer within {after:?}; raise `connect_timeout` if it is that slow"
+    )]
+    ConnectTimeout {
+        /// The endpoint asked for.
+        endpoint: Endpoint,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// A worker's runtime could not be started.
+    #[error("cannot start a worker")]
+    Worker {
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// The next step, where the operating system's words do not suggest one.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": it is in use already; end what listens there, or choose another port (0 picks a free one)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ": no permission; ports below 1024 need a privilege, choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+        _ => "",
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

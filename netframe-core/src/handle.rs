@@ -1,0 +1,183 @@
+//! [`Handle`]: a connection for other tasks and threads.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
+use crate::connection::Core;
+use crate::info::ConnectionId;
+use crate::shared::Shared;
+
+/// A connection for other tasks and threads: cheap to clone, and harmless once it has ended.
+///
+/// A handle does not keep the connection open. From [`Transport::handle`](crate::Transport::handle).
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Number of the connection, unique in this process.
+    pub fn id(&self) -> ConnectionId {
+        self.shared.id
+    }
+
+    /// Queues `data` behind what is queued already.
+    ///
+    /// # Errors
+    ///
+    /// The queue is above the high watermark, or the connection takes no more writes. `data` comes
+    /// back with the error.
+    pub fn try_write(&self, data: impl Into<Bytes>) -> Result<(), TryWriteError> {
+        let data = data.into();
+        self.shared.change(|core| {
+            if !core.is_writable() {
+                Err(TryWriteError { data, closed: true })
+            } else if core.is_held() {
+                Err(TryWriteError { data, closed: false })
+            } else {
+                core.write_bytes(data, self.shared.limits());
+                Ok(())
+            }
+        })
+    }
+
+    /// Queues `data` once the queue is at or below its watermarks.
+    ///
+    /// # Errors
+    ///
+    /// The connection takes no more writes; `data` comes back with the error.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has queued nothing.
+    pub async fn write(&self, data: impl Into<Bytes>) -> Result<(), TryWriteError> {
+        let mut data = data.into();
+        loop {
+            match self.try_write(data) {
+                Err(refused) if !refused.closed => data = refused.data,
+                done => return done,
+            }
+            self.wait(|core| {
+                if core.is_held() && core.is_writable() { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+        }
+    }
+
+    /// Has [`Protocol::notified`](crate::Protocol::notified) called soon; calls in between count
+    /// as one.
+    pub fn notify(&self) {
+        self.shared.change(Core::notify);
+    }
+
+    /// Ends the connection in order, as [`Transport::close`](crate::Transport::close) does.
+    pub fn close(&self) {
+        self.shared.change(Core::close);
+    }
+
+    /// Ends the connection at once; a pending handler is dropped.
+    pub fn abort(&self) {
+        self.shared.change(|core| core.abort(Cause::new(Side::Local, CloseKind::Aborted)));
+    }
+
+    /// Bytes queued and not yet taken by the transport below.
+    pub fn queued(&self) -> usize {
+        self.shared.lock().queued()
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().reason().is_some()
+    }
+
+    /// Waits for the end of the connection, after `connection_lost` was called.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future loses nothing.
+    pub async fn closed(&self) -> CloseReason {
+        self.wait(|core| match core.reason() {
+            Some(reason) => Poll::Ready(reason.clone()),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Waits until the peer ends its sending side, or the connection ends. It works while a handler
+    /// is pending: up to 64 KiB are then read ahead in search of the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future loses nothing.
+    pub async fn peer_eof(&self) {
+        self.shared.change(Core::watch_eof);
+        self.wait(|core| if core.is_input_over() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Waits until `ready` is, looking again after each change of the connection.
+    async fn wait<T>(&self, mut ready: impl FnMut(&mut Core) -> Poll<T>) -> T {
+        let mut waiter = Waiter { shared: &self.shared, id: None };
+        poll_fn(|cx| {
+            let mut core = self.shared.lock();
+            let polled = ready(&mut core);
+            if polled.is_pending() {
+                core.register(&mut waiter.id, cx.waker());
+            }
+            polled
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({})", self.shared.id)
+    }
+}
+
+/// A registration that ends with its future.
+struct Waiter<'a> {
+    shared: &'a Shared,
+    id: Option<u64>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.shared.lock().unregister(id);
+        }
+    }
+}
+
+/// A write that was not taken, with its bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", if *.closed { "the connection takes no more writes" } else { "the queue is above the high watermark" })]
+pub struct TryWriteError {
+    data: Bytes,
+    closed: bool,
+}
+
+impl TryWriteError {
+    /// The bytes that were to be written.
+    pub fn into_data(self) -> Bytes {
+        self.data
+    }
+
+    /// Whether no later write can succeed either.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+}

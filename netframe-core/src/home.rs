@@ -1,0 +1,197 @@
+//! [`Home`]: where the connections of one service live on one worker: the timer wheel, which is
+//! also the list of them, and the inbox for wake-ups from other threads.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::connection::Patience;
+use crate::inbox::Inbox;
+use crate::service::Service;
+use crate::shared::Shared;
+use crate::wheel::{Key, TICK_MS, Tick, Wheel};
+
+/// The connections of one service on one worker.
+pub(crate) struct Home {
+    pub(crate) service: Arc<Service>,
+    pub(crate) patience: Patience,
+    pub(crate) inbox: Option<Arc<Inbox>>,
+    base: Instant,
+    timers: Mutex<Timers>,
+    /// Wakes the timer task: an earlier deadline was set, or this home is gone.
+    alarm: Arc<Notify>,
+    /// Wakes a drain: the last connection ended.
+    empty: Notify,
+    draining: AtomicBool,
+}
+
+struct Timers {
+    wheel: Wheel<Arc<Shared>>,
+    /// When the timer task wakes up by itself.
+    wakes_at: Option<Tick>,
+}
+
+impl Home {
+    /// A home whose timers run as a task of the current runtime.
+    pub(crate) fn start(service: Arc<Service>, inbox: Option<Arc<Inbox>>) -> Arc<Self> {
+        let home = Self::detached(service, inbox);
+        tokio::spawn(run_timers(Arc::downgrade(&home), Arc::clone(&home.alarm)));
+        home
+    }
+
+    /// A home without timers, for a recorder.
+    pub(crate) fn detached(service: Arc<Service>, inbox: Option<Arc<Inbox>>) -> Arc<Self> {
+        Arc::new(Self {
+            patience: Patience::from(&service.limits),
+            service,
+            inbox,
+            base: Instant::now(),
+            timers: Mutex::new(Timers { wheel: Wheel::new(), wakes_at: None }),
+            alarm: Arc::new(Notify::new()),
+            empty: Notify::new(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// The time in ticks.
+    pub(crate) fn now(&self) -> Tick {
+        let ticks = self.base.elapsed().as_millis() / u128::from(TICK_MS);
+        ticks as Tick // wraps around, as ticks do
+    }
+
+    /// Takes a connection in and starts its clocks.
+    pub(crate) fn register(&self, shared: &Arc<Shared>) {
+        let mut core = shared.lock();
+        let now = self.now();
+        let first = core.deadlines.start(now, &self.patience);
+        {
+            let mut timers = self.timers();
+            core.wheel_key = timers.wheel.insert(Arc::clone(shared), first.unwrap_or(now), now);
+            self.alarm_if_earlier(&mut timers, first, now);
+        }
+        if self.draining.load(Ordering::SeqCst) {
+            core.drain();
+        }
+    }
+
+    /// Lets a connection go, after its `connection_lost`.
+    pub(crate) fn unregister(&self, key: Key) {
+        let mut timers = self.timers();
+        timers.wheel.remove(key);
+        let empty = timers.wheel.is_empty();
+        drop(timers);
+        if empty {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// Has the wheel look at a connection at `tick`.
+    pub(crate) fn rearm(&self, key: Key, tick: Tick, now: Tick) {
+        if key.is_none() {
+            return; // a recorder has no timers
+        }
+        let mut timers = self.timers();
+        timers.wheel.rearm(key, tick, now);
+        self.alarm_if_earlier(&mut timers, Some(tick), now);
+    }
+
+    /// How many connections live here.
+    pub(crate) fn live(&self) -> usize {
+        self.timers().wheel.len()
+    }
+
+    /// Bytes in and out of the connections that live here.
+    pub(crate) fn live_bytes(&self) -> (u64, u64) {
+        self.connections()
+            .iter()
+            .map(|shared| shared.lock().bytes())
+            .fold((0, 0), |(all_in, all_out), (bytes_in, bytes_out)| {
+                (all_in + bytes_in, all_out + bytes_out)
+            })
+    }
+
+    /// Asks every connection, those to come included, to finish.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        for shared in self.connections() {
+            shared.change(|core| core.drain());
+        }
+    }
+
+    /// Every connection that lives here now.
+    pub(crate) fn connections(&self) -> Vec<Arc<Shared>> {
+        self.timers().wheel.iter().cloned().collect()
+    }
+
+    /// Waits until no connection lives here.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let empty = self.empty.notified();
+            if self.live() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+
+    /// Looks at the connections that are due; returns when the next one is.
+    fn expire(&self) -> Option<Instant> {
+        let now = self.now();
+        let mut due = Vec::new();
+        self.timers().wheel.expire(now, &mut due);
+        for (_, shared) in due {
+            shared.look(now);
+        }
+        let mut timers = self.timers();
+        timers.wakes_at = timers.wheel.next_tick(now);
+        let ticks_left = timers.wakes_at?.wrapping_sub(now);
+        let now_in_ms = self.base.elapsed().as_millis() as u64 / TICK_MS * TICK_MS;
+        Some(self.base + Duration::from_millis(now_in_ms + u64::from(ticks_left) * TICK_MS))
+    }
+
+    fn alarm_if_earlier(&self, timers: &mut Timers, tick: Option<Tick>, now: Tick) {
+        let Some(tick) = tick else { return };
+        let earlier = timers
+            .wakes_at
+            .is_none_or(|wakes_at| tick.wrapping_sub(now) < wakes_at.wrapping_sub(now));
+        if earlier {
+            timers.wakes_at = Some(tick);
+            self.alarm.notify_one();
+        }
+    }
+
+    fn timers(&self) -> MutexGuard<'_, Timers> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.alarm.notify_one();
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home").field("service", &self.service.name).finish_non_exhaustive()
+    }
+}
+
+/// The timer task: sleeps until the next deadline of any connection, and for ever if there is none.
+async fn run_timers(home: Weak<Home>, alarm: Arc<Notify>) {
+    while let Some(next) = home.upgrade().map(|home| home.expire()) {
+        let woken = alarm.notified();
+        match next {
+            None => woken.await,
+            Some(next) => tokio::select! {
+                biased;
+                () = woken => {}
+                () = sleep_until(next) => {}
+            },
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! [`Inbox`]: wake-ups for the connections of one worker thread from other threads. Waking a task
+//! of another thread costs a system call; through an inbox a whole batch costs one.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+thread_local! {
+    /// Address of the inbox that belongs to this thread, or zero.
+    static CURRENT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Wakers of connections that live on one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wakers: Vec<Waker>,
+    /// The task of [`Inbox::run`], while it waits.
+    reader: Option<Waker>,
+}
+
+impl Inbox {
+    /// Wakes a connection of this worker: at once on its own thread, else with the next batch.
+    pub(crate) fn wake(self: &Arc<Self>, waker: Waker) {
+        if CURRENT.get() == Arc::as_ptr(self) as usize {
+            waker.wake();
+            return;
+        }
+        let mut state = self.state();
+        state.wakers.push(waker);
+        // Only the first of a batch finds the reader waiting, and pays for waking its thread.
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Hands out the batches, on the worker's own thread, until the task is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        CURRENT.set(Arc::as_ptr(&self) as usize);
+        let mut batch = Vec::new();
+        loop {
+            poll_fn(|cx| {
+                let mut state = self.state();
+                if state.wakers.is_empty() {
+                    state.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                std::mem::swap(&mut batch, &mut state.wakers);
+                Poll::Ready(())
+            })
+            .await;
+            for waker in batch.drain(..) {
+                waker.wake();
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

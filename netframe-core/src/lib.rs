@@ -1,0 +1,65 @@
+//! The heart of netframe: protocols, factories and transports.
+//!
+//! Implement [`Protocol`] (what happens when a connection is made, data arrives, the connection is
+//! lost), give a [`Factory`] of it to a [`Server`] or [`Client`], and name an [`Endpoint`]: a
+//! string such as `tcp://127.0.0.1:7007` or `mem://name`, which picks the transport.
+//!
+//! | module or type | what it is for |
+//! |---|---|
+//! | [`Protocol`], [`Factory`], [`Transport`] | the three traits: reacts, makes, is written to |
+//! | [`Server`], [`Client`], [`Reactor`], [`serve_io`] | what runs them |
+//! | [`Endpoint`] | where to listen or connect |
+//! | [`Handle`], [`Mailbox`] | a connection for other tasks and threads |
+//! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks |
+//! | [`Limits`], [`CloseReason`], [`Stats`] | what bounds a connection, why it ended, what was counted |
+//! | [`Listen`], [`Connect`], [`Io`], [`Layer`] | where a transport of one's own plugs in |
+//! | [`testing`] | tests without a network |
+
+mod acceptor;
+mod addr;
+mod bind;
+mod client;
+mod close_reason;
+mod connection;
+mod driver;
+pub mod endpoint;
+mod error;
+mod factory;
+mod handle;
+mod home;
+mod inbox;
+mod info;
+mod io;
+mod limits;
+mod listener;
+mod mailbox;
+mod protocol;
+mod reactor;
+mod server;
+mod service;
+mod shared;
+mod stream;
+pub mod testing;
+pub mod transport;
+mod wheel;
+
+pub use bytes;
+
+pub use self::addr::Addr;
+pub use self::client::{Client, ClientBuilder, serve_io};
+pub use self::close_reason::{CloseKind, CloseReason, ProtocolError, Side, TimeoutKind};
+pub use self::endpoint::{Endpoint, EndpointError, EndpointKind};
+pub use self::error::Error;
+pub use self::factory::{DynFactory, Factory, FactoryFn, factory_fn};
+pub use self::handle::{Handle, TryWriteError};
+pub use self::info::{ConnectionId, ConnectionInfo, Extensions};
+pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
+pub use self::limits::{LimitError, Limits, Timeout};
+pub use self::listener::{Connect, Incoming, Listen};
+pub use self::mailbox::{Mailbox, Sender, TrySendError};
+pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};
+pub use self::reactor::{Monitor, Reactor, ReactorBuilder, Workers};
+pub use self::server::{DRAIN_DEADLINE, DrainReport, Server, ServerBuilder};
+pub use self::service::Stats;
+pub use self::stream::{Stream, StreamFn, StreamProtocol, stream_fn};
+pub use self::transport::{Residue, Spawned, Transport};

@@ -1,0 +1,199 @@
+//! [`Limits`]: every bound of a service, with its default. None of them can be zero, and none is
+//! off unless "never" is written out.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Bytes of one delivery to `data_received`, leftover not counted, and of one read.
+pub(crate) const MAX_DELIVERY: usize = 64 * 1024;
+
+/// Bytes of input thrown away after our FIN before a closing connection is reset.
+pub(crate) const MAX_LINGER: u64 = 1024 * 1024;
+
+/// The bounds of a service and of each of its connections.
+///
+/// ```
+/// use std::time::Duration;
+/// use netframe_core::{Limits, Timeout};
+///
+/// let mut limits = Limits::default();
+/// limits.max_connections = 1000;
+/// limits.idle_timeout = Timeout::After(Duration::from_secs(60));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections of the service at once, over all its endpoints and workers; exact. At the limit
+    /// it stops accepting, and newcomers wait in the kernel's queue. Default 65 536.
+    pub max_connections: usize,
+    /// Queued bytes above which a connection stops reading. Default 64 KiB.
+    pub high_watermark: usize,
+    /// Queued bytes at which it reads again, and at which `drain` is done. Default 16 KiB.
+    pub low_watermark: usize,
+    /// Queued bytes above which a connection ends with `Overflow`, if it goes on writing above the
+    /// high watermark. Default 1 MiB, which is also what one connection can cost at worst.
+    pub hard_cap: usize,
+    /// Bytes a protocol may leave unconsumed while it waits for more. Default 64 KiB; a connection
+    /// holds at most this and one delivery of 64 KiB.
+    pub max_pending: usize,
+    /// Time without a byte in or out after which a connection is closed. Default 5 min.
+    pub idle_timeout: Timeout,
+    /// Time a close may take without progress: the queue does not move, or no FIN comes from the
+    /// peer. Then the connection is reset. Default 10 s.
+    pub close_timeout: Timeout,
+    /// Time in which the peer must take at least one byte of a waiting queue; then the connection
+    /// is reset. Default 60 s.
+    pub write_stall_timeout: Timeout,
+    /// Time a client's attempt to connect may take. Default 10 s.
+    pub connect_timeout: Timeout,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 65_536,
+            high_watermark: 64 * 1024,
+            low_watermark: 16 * 1024,
+            hard_cap: 1024 * 1024,
+            max_pending: 64 * 1024,
+            idle_timeout: Timeout::from_secs(300),
+            close_timeout: Timeout::from_secs(10),
+            write_stall_timeout: Timeout::from_secs(60),
+            connect_timeout: Timeout::from_secs(10),
+        }
+    }
+}
+
+impl Limits {
+    /// Checks that the values make sense together; a server does so before it starts.
+    ///
+    /// # Errors
+    ///
+    /// The first limit that is zero, or that contradicts another one.
+    pub fn validate(&self) -> Result<(), LimitError> {
+        for (name, value) in [
+            ("max_connections", self.max_connections),
+            ("high_watermark", self.high_watermark),
+            ("low_watermark", self.low_watermark),
+            ("hard_cap", self.hard_cap),
+            ("max_pending", self.max_pending),
+        ] {
+            if value == 0 {
+                return Err(LimitError::Zero { name });
+            }
+        }
+        for (name, value) in [
+            ("idle_timeout", self.idle_timeout),
+            ("close_timeout", self.close_timeout),
+            ("write_stall_timeout", self.write_stall_timeout),
+            ("connect_timeout", self.connect_timeout),
+        ] {
+            if value == Timeout::After(Duration::ZERO) {
+                return Err(LimitError::ZeroTimeout { name });
+            }
+        }
+        for (small, small_value, large, large_value) in [
+            ("low_watermark", self.low_watermark, "high_watermark", self.high_watermark),
+            ("high_watermark", self.high_watermark, "hard_cap", self.hard_cap),
+        ] {
+            if small_value > large_value {
+                return Err(LimitError::Order { small, small_value, large, large_value });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A timeout, or none: never is said in words, not with a zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// It passes after this long.
+    After(Duration),
+    /// It never passes.
+    Never,
+}
+
+impl Timeout {
+    /// A timeout of whole seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self::After(Duration::from_secs(secs))
+    }
+
+    /// The duration, or `None` for never.
+    pub const fn duration(self) -> Option<Duration> {
+        match self {
+            Self::After(duration) => Some(duration),
+            Self::Never => None,
+        }
+    }
+}
+
+impl From<Duration> for Timeout {
+    fn from(duration: Duration) -> Self {
+        Self::After(duration)
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(duration) => write!(f, "{duration:?}"),
+            Self::Never => f.write_str("never"),
+        }
+    }
+}
+
+/// A limit that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// A size or count is zero.
+    #[error("`{name}` is 0, which would stop everything; set it above 0")]
+    Zero {
+        /// The limit's name.
+        name: &'static str,
+    },
+    /// A timeout is zero.
+    #[error("`{name}` is 0s; set it above zero, or to never")]
+    ZeroTimeout {
+        /// The limit's name.
+        name: &'static str,
+    },
+    /// Two limits are in the wrong order.
+    #[error(
+        "`{small}` ({small_value}) is above `{large}` ({large_value}); lower the one or raise the other"
+    )]
+    Order {
+        /// The limit that must be the smaller one.
+        small: &'static str,
+        /// Its value.
+        small_value: usize,
+        /// The limit that must be the larger one.
+        large: &'static str,
+        /// Its value.
+        large_value: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        Limits::default().validate().unwrap();
+    }
+
+    #[test]
+    fn zero_and_disorder_are_refused_by_name() {
+        let error = |change: fn(&mut Limits)| {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            limits.validate().unwrap_err().to_string()
+        };
+        assert!(error(|l| l.max_pending = 0).starts_with("`max_pending` is 0"));
+        assert!(error(|l| l.idle_timeout = Duration::ZERO.into()).contains("or to never"));
+        assert!(error(|l| l.low_watermark = 1 << 20).contains("`high_watermark` (65536)"));
+        assert!(error(|l| l.hard_cap = 1000).starts_with("`high_watermark` (65536)"));
+    }
+}

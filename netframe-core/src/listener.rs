@@ -1,0 +1,79 @@
+//! [`Listen`] and [`Connect`]: where connections come from. A transport of one's own plugs in here.
+
+use std::io;
+
+use async_trait::async_trait;
+
+use crate::addr::Addr;
+use crate::endpoint::Endpoint;
+use crate::info::Extensions;
+use crate::io::AnyIo;
+
+/// A bound listener of stream connections.
+#[async_trait]
+pub trait Listen: Send + 'static {
+    /// The next connection.
+    ///
+    /// # Errors
+    ///
+    /// Sorted by the acceptor: some concern one connection, some a lack of resources, some the
+    /// listener itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost: one that had arrived waits for the next call.
+    async fn accept(&mut self) -> io::Result<Incoming>;
+
+    /// The endpoint as bound, with the real port.
+    fn endpoint(&self) -> &Endpoint;
+
+    /// This end of its connections, as far as they have it in common.
+    fn local_addr(&self) -> Addr {
+        Addr::named(self.endpoint().to_string())
+    }
+
+    /// A second acceptor of the same listener for another worker, where the transport has one.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refused.
+    fn try_clone(&self) -> io::Result<Option<Box<dyn Listen>>> {
+        Ok(None)
+    }
+}
+
+/// One attempt to open a connection.
+#[async_trait]
+pub trait Connect: Send + Sync + 'static {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    ///
+    /// The peer or the operating system refused.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
+    async fn connect(&self) -> io::Result<Incoming>;
+}
+
+/// A connection that has just been opened, before it has a protocol.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Incoming {
+    /// The stream.
+    pub io: AnyIo,
+    /// The other end.
+    pub peer: Addr,
+    /// This end.
+    pub local: Addr,
+    /// Facts for [`Transport::extension`](crate::Transport::extension).
+    pub extensions: Extensions,
+}
+
+impl Incoming {
+    /// A connection without extensions.
+    pub fn new(io: AnyIo, peer: Addr, local: Addr) -> Self {
+        Self { io, peer, local, extensions: Extensions::default() }
+    }
+}

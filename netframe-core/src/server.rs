@@ -1,0 +1,352 @@
+//! [`Server`]: serves one factory on one or more endpoints, inside the caller's runtime.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::acceptor::Acceptor;
+use crate::bind::{Bound, bind};
+use crate::close_reason::{Cause, CloseKind, Side};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::factory::{DynFactory, Factory};
+use crate::home::Home;
+use crate::inbox::Inbox;
+use crate::limits::Limits;
+use crate::listener::Listen;
+use crate::service::{Service, Stats};
+use crate::transport::mem::MemNetwork;
+
+/// Time that a drain takes at most where no other is given.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Time for aborted connections to run their `connection_lost`. Only a handler that blocks its
+/// thread needs longer.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
+
+/// A running server: accepts connections and runs a protocol on each.
+///
+/// Dropping it stops accepting and aborts its connections; [`shutdown`](Self::shutdown) and
+/// [`run_until`](Self::run_until) end it in order.
+///
+/// # Examples
+///
+/// ```
+/// # use netframe_core::{Client, ConnectionInfo, Protocol, Result, Server, Transport};
+/// # use netframe_core::bytes::BytesMut;
+/// # struct Echo;
+/// # impl Protocol for Echo {
+/// #     async fn data_received(&mut self, t: &mut dyn Transport, d: &mut BytesMut) -> Result {
+/// #         t.write_bytes(d.split().freeze());
+/// #         Ok(())
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result {
+/// let server = Server::bind("tcp://127.0.0.1:0", |_: &ConnectionInfo| Echo).await?;
+/// println!("listening on {}", server.endpoint()); // with the real port
+/// let report = server.run_until(async { /* ctrl_c().await */ }).await;
+/// assert_eq!(report.aborted, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "dropping a server stops it"]
+#[derive(Debug)]
+pub struct Server {
+    service: Arc<Service>,
+    endpoints: Vec<Endpoint>,
+    part: ServerPart,
+    failures: mpsc::Receiver<io::Error>,
+}
+
+impl Server {
+    /// Serves `factory` on one endpoint, with default limits.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint is malformed, does not fit the protocol, or cannot be listened on.
+    pub async fn bind<E>(endpoint: E, factory: impl Factory) -> Result<Self, Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        Self::builder(factory).listen(endpoint)?.bind().await
+    }
+
+    /// A server with limits, a name, or several endpoints.
+    pub fn builder(factory: impl Factory) -> ServerBuilder {
+        ServerBuilder::new(Arc::new(factory))
+    }
+
+    /// The first endpoint, with the real port.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoints[0]
+    }
+
+    /// All endpoints, in the order they were given, with the real ports.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> Stats {
+        Stats::new(&self.service, self.part.home.live_bytes())
+    }
+
+    /// Serves until `signal` is ready or a listener breaks, then drains for up to
+    /// [`DRAIN_DEADLINE`].
+    pub async fn run_until<T>(mut self, signal: impl Future<Output = T>) -> DrainReport {
+        let failure = tokio::select! {
+            biased;
+            _ = signal => None,
+            failure = self.failures.recv() => failure,
+        };
+        let mut report = self.shutdown(DRAIN_DEADLINE).await;
+        report.failure = failure;
+        report
+    }
+
+    /// Stops accepting, asks every connection to finish, waits for them up to `deadline`, and
+    /// aborts the rest.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the server: connections that are still open are aborted.
+    pub async fn shutdown(self, deadline: Duration) -> DrainReport {
+        self.part.drain(Instant::now() + deadline).await
+    }
+}
+
+/// How a server ended.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Connections that were open and ended by themselves in time.
+    pub drained: usize,
+    /// Connections that were aborted at the deadline.
+    pub aborted: usize,
+    /// The error of the listener whose failure ended the server, if that is why.
+    pub failure: Option<io::Error>,
+}
+
+impl DrainReport {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.drained += other.drained;
+        self.aborted += other.aborted;
+        self.failure = self.failure.take().or(other.failure);
+    }
+}
+
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} drained, {} aborted", self.drained, self.aborted)?;
+        match &self.failure {
+            Some(failure) => write!(f, ", ended by a broken listener: {failure}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Builds a [`Server`].
+pub struct ServerBuilder {
+    factory: Arc<dyn DynFactory>,
+    name: Option<String>,
+    limits: Limits,
+    network: MemNetwork,
+    places: Vec<Place>,
+}
+
+/// Where a server is to listen.
+enum Place {
+    Endpoint(Endpoint),
+    Listener(Box<dyn Listen>),
+}
+
+impl ServerBuilder {
+    pub(crate) fn new(factory: Arc<dyn DynFactory>) -> Self {
+        Self {
+            factory,
+            name: None,
+            limits: Limits::default(),
+            network: MemNetwork::global(),
+            places: Vec::new(),
+        }
+    }
+
+    /// Adds an endpoint.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint is malformed.
+    pub fn listen<E>(mut self, endpoint: E) -> Result<Self, Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        self.places.push(Place::Endpoint(endpoint.try_into()?));
+        Ok(self)
+    }
+
+    /// Adds a listener of one's own.
+    pub fn listen_on(mut self, listener: impl Listen) -> Self {
+        self.places.push(Place::Listener(Box::new(listener)));
+        self
+    }
+
+    /// Name of the service in logs; the first endpoint where none is given.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The limits of the service and of each of its connections.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The network in which `mem://` names live; the process's own where none is given.
+    pub fn network(mut self, network: MemNetwork) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Binds every endpoint and starts to accept. If one fails, none is left open.
+    ///
+    /// # Errors
+    ///
+    /// An endpoint does not fit the protocol or cannot be listened on, or a limit cannot be.
+    pub async fn bind(self) -> Result<Server, Error> {
+        let ready = self.prepare().await?;
+        let (failed, failures) = mpsc::channel(1);
+        let part = ready.start(None, &failed)?;
+        Ok(Server { service: ready.service, endpoints: ready.endpoints, part, failures })
+    }
+
+    /// Binds every endpoint; nothing is accepted yet.
+    pub(crate) async fn prepare(self) -> Result<ReadyServer, Error> {
+        self.limits.validate()?;
+        let needs = self.factory.needs();
+        let mut bound = Vec::new();
+        for place in self.places {
+            bound.push(match place {
+                Place::Endpoint(endpoint) => bind(&endpoint, needs, &self.network).await?,
+                Place::Listener(listener) => Bound::custom(listener),
+            });
+        }
+        let endpoints: Vec<_> = bound.iter().map(Bound::endpoint).collect();
+        let name = self.name.unwrap_or_else(|| {
+            endpoints.first().map_or_else(|| "server".to_owned(), Endpoint::to_string)
+        });
+        let service = Service::new(name, self.limits);
+        Ok(ReadyServer { service, endpoints, factory: self.factory, bound })
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("name", &self.name)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server whose endpoints are bound, to be started on one or more workers.
+pub(crate) struct ReadyServer {
+    pub(crate) service: Arc<Service>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    factory: Arc<dyn DynFactory>,
+    bound: Vec<Bound>,
+}
+
+impl ReadyServer {
+    /// Starts to accept in the current runtime, which is one worker of the server.
+    pub(crate) fn start(
+        &self,
+        inbox: Option<Arc<Inbox>>,
+        failed: &mpsc::Sender<io::Error>,
+    ) -> Result<ServerPart, Error> {
+        let mut listeners = Vec::new();
+        for bound in &self.bound {
+            let listener = bound
+                .acceptor()
+                .map_err(|source| Error::Listen { endpoint: bound.endpoint(), source })?;
+            listeners.extend(listener);
+        }
+        let home = Home::start(Arc::clone(&self.service), inbox);
+        let stop = CancellationToken::new();
+        let mut acceptors = JoinSet::new();
+        for listener in listeners {
+            let acceptor = Acceptor::new(listener, Arc::clone(&self.factory), Arc::clone(&home));
+            let (stop, failed) = (stop.clone(), failed.clone());
+            acceptors.spawn(async move {
+                if let Err(error) = acceptor.run(stop).await {
+                    // A failure that was told already is in the way only of another one.
+                    let _ = failed.try_send(error);
+                }
+            });
+        }
+        Ok(ServerPart { home, stop, acceptors })
+    }
+}
+
+/// What of a server runs on one worker. Dropping it stops accepting and aborts.
+pub(crate) struct ServerPart {
+    home: Arc<Home>,
+    stop: CancellationToken,
+    acceptors: JoinSet<()>,
+}
+
+impl ServerPart {
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// Stops accepting, drains until `deadline`, aborts the rest, and reports.
+    pub(crate) async fn drain(mut self, deadline: Instant) -> DrainReport {
+        self.stop.cancel();
+        while self.acceptors.join_next().await.is_some() {}
+        let open = self.home.live();
+        self.home.drain();
+        let in_time = timeout_at(deadline, self.home.emptied()).await.is_ok();
+        let rest = if in_time { 0 } else { self.abort() };
+        if rest > 0 {
+            warn!(service = %self.home.service.name, rest, "drain deadline passed; aborting");
+            // An error means that a handler blocks its thread: it is reported as aborted.
+            let _ = timeout(ABORT_GRACE, self.home.emptied()).await;
+        }
+        let report = DrainReport { drained: open - rest.min(open), aborted: rest, failure: None };
+        info!(service = %self.home.service.name, %report, "stopped");
+        report
+    }
+
+    /// Aborts every connection; returns how many there were.
+    fn abort(&self) -> usize {
+        let connections = self.home.connections();
+        for shared in &connections {
+            shared.change(|core| core.abort(Cause::new(Side::System, CloseKind::Shutdown)));
+        }
+        connections.len()
+    }
+}
+
+impl Drop for ServerPart {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.abort();
+    }
+}
+
+impl fmt::Debug for ServerPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.home.fmt(f)
+    }
+}

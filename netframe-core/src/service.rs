@@ -1,0 +1,177 @@
+//! [`Service`]: what all connections of one service share: its limits, its exact count of
+//! connections, and its counters.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::close_reason::{CloseKind, CloseReason};
+use crate::limits::Limits;
+
+/// One service, over all its endpoints and workers.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) permits: Permits,
+    pub(crate) counters: Counters,
+}
+
+impl Service {
+    pub(crate) fn new(name: impl Into<String>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            permits: Permits::new(limits.max_connections),
+            limits,
+            counters: Counters::default(),
+        })
+    }
+}
+
+/// An exact count of connections, and the acceptors that wait for room.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    max: usize,
+    live: AtomicUsize,
+    parked: Mutex<Vec<Waker>>,
+}
+
+impl Permits {
+    fn new(max: usize) -> Self {
+        Self { max, live: AtomicUsize::new(0), parked: Mutex::default() }
+    }
+
+    /// Takes a permit if there is one.
+    pub(crate) fn try_acquire(&self) -> bool {
+        self.live
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |live| {
+                (live < self.max).then_some(live + 1)
+            })
+            .is_ok()
+    }
+
+    /// Takes a permit, or has `cx` woken when one may be free.
+    fn poll_acquire(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.try_acquire() {
+            return Poll::Ready(());
+        }
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !parked.iter().any(|waker| waker.will_wake(cx.waker())) {
+            parked.push(cx.waker().clone());
+        }
+        drop(parked);
+        // A permit freed before the waker was parked woke nobody.
+        if self.try_acquire() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Runs `attempt` only while there is a permit, and holds it only while `attempt` is polled:
+    /// an acceptor that waits for the network keeps none from the others. The permit is the
+    /// caller's once the future is ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// As safe as `attempt`; no permit is lost.
+    pub(crate) async fn with_permit<T>(&self, attempt: impl Future<Output = T>) -> T {
+        let mut attempt = std::pin::pin!(attempt);
+        poll_fn(|cx| {
+            std::task::ready!(self.poll_acquire(cx));
+            let polled = attempt.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.release();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Gives a permit back and wakes every acceptor that waits for one.
+    pub(crate) fn release(&self) {
+        self.live.fetch_sub(1, Ordering::SeqCst);
+        let parked =
+            std::mem::take(&mut *self.parked.lock().unwrap_or_else(PoisonError::into_inner));
+        for waker in parked {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::SeqCst)
+    }
+}
+
+/// What a service has seen so far. Bytes are added when a connection ends.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) accept_errors: AtomicU64,
+    pub(crate) accept_pauses: AtomicU64,
+    pub(crate) shed: AtomicU64,
+    closed: [AtomicU64; CloseKind::COUNT],
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closed(&self, reason: &CloseReason) {
+        Self::add(&self.closed[reason.kind().index()]);
+        self.bytes_in.fetch_add(reason.bytes_in, Ordering::Relaxed);
+        self.bytes_out.fetch_add(reason.bytes_out, Ordering::Relaxed);
+    }
+}
+
+/// What a service has seen so far: a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections open now.
+    pub live: usize,
+    /// Connections accepted or opened.
+    pub accepted: u64,
+    /// Connections that the factory refused.
+    pub refused: u64,
+    /// Connections that failed before they could be accepted.
+    pub accept_errors: u64,
+    /// Times that accepting paused for a lack of descriptors or memory.
+    pub accept_pauses: u64,
+    /// Connections accepted only to be closed, for a lack of descriptors.
+    pub shed: u64,
+    /// Bytes received, by connections that live and by those that ended.
+    pub bytes_in: u64,
+    /// Bytes sent, likewise.
+    pub bytes_out: u64,
+    closed: [u64; CloseKind::COUNT],
+}
+
+impl Stats {
+    pub(crate) fn new(service: &Service, live_bytes: (u64, u64)) -> Self {
+        let counters = &service.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Self {
+            live: service.permits.live(),
+            accepted: read(&counters.accepted),
+            refused: read(&counters.refused),
+            accept_errors: read(&counters.accept_errors),
+            accept_pauses: read(&counters.accept_pauses),
+            shed: read(&counters.shed),
+            bytes_in: read(&counters.bytes_in) + live_bytes.0,
+            bytes_out: read(&counters.bytes_out) + live_bytes.1,
+            closed: std::array::from_fn(|i| read(&counters.closed[i])),
+        }
+    }
+
+    /// How many connections ended for this reason.
+    pub fn closed(&self, kind: CloseKind) -> u64 {
+        self.closed[kind.index()]
+    }
+
+    /// How many connections ended for each reason that occurred.
+    pub fn closed_by_kind(&self) -> impl Iterator<Item = (CloseKind, u64)> {
+        CloseKind::ALL.into_iter().zip(self.closed).filter(|(_, count)| *count > 0)
+    }
+}

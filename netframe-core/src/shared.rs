@@ -1,0 +1,83 @@
+//! [`Shared`]: the connection core behind its lock, as its driver, its protocol, its handles and
+//! the timer wheel all know it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::connection::Core;
+use crate::home::Home;
+use crate::info::ConnectionId;
+use crate::limits::Limits;
+use crate::wheel::Tick;
+
+/// One connection, for everybody who holds a pointer to it.
+///
+/// Locks are taken in the order core, then wheel; nothing is woken and no system call is made
+/// while one is held.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: ConnectionId,
+    pub(crate) home: Arc<Home>,
+    core: Mutex<Core>,
+}
+
+impl Shared {
+    pub(crate) fn new(id: ConnectionId, home: Arc<Home>) -> Arc<Self> {
+        Arc::new(Self { id, home, core: Mutex::default() })
+    }
+
+    /// The core. No user code runs under this lock, so that a panic cannot leave it half changed.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.home.service.limits
+    }
+
+    /// Changes the core from outside of its driver, and wakes the driver.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.lock();
+        let result = change(&mut core);
+        let waker = core.unpark();
+        drop(core);
+        self.wake(waker);
+        result
+    }
+
+    /// Sets or moves the deadlines that the core asks for.
+    pub(crate) fn arm(&self, core: &mut Core) {
+        if core.needs_arm() {
+            let now = self.home.now();
+            if let Some(look) = core.arm(now, &self.home.patience) {
+                self.home.rearm(core.wheel_key, look, now);
+            }
+        }
+    }
+
+    /// The wheel looks at the deadlines.
+    pub(crate) fn look(&self, now: Tick) {
+        let mut core = self.lock();
+        if core.wheel_key.is_none() {
+            return; // it ended meanwhile
+        }
+        let (next, wake) = core.look(now, &self.home.patience);
+        if let Some(next) = next {
+            self.home.rearm(core.wheel_key, next, now);
+        }
+        self.arm(&mut core);
+        let waker = if wake { core.unpark() } else { None };
+        drop(core);
+        self.wake(waker);
+    }
+
+    /// Wakes the driver, through its worker's inbox when this is another thread.
+    fn wake(&self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            match &self.home.inbox {
+                Some(inbox) => inbox.wake(waker),
+                None => waker.wake(),
+            }
+        }
+    }
+}

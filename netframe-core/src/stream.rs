@@ -1,0 +1,167 @@
+//! [`stream_fn`]: straight-line async code instead of callbacks, over the same connection core.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::factory::Factory;
+use crate::handle::Handle;
+use crate::info::ConnectionInfo;
+use crate::limits::MAX_DELIVERY;
+use crate::protocol::{Needs, Protocol, Result};
+use crate::transport::Transport;
+
+/// A factory from an async function that is given each connection as a [`Stream`].
+///
+/// The connection closes when the function returns, and ends with its error if there is one. All
+/// limits and timeouts of callbacks hold; on a reset, an abort or a system timeout the function is
+/// dropped where it waits.
+///
+/// ```
+/// use netframe_core::{Stream, stream_fn};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let greeter = stream_fn(|mut stream: Stream| async move {
+///     stream.write_all(b"name? ").await?;
+///     let mut name = [0; 64];
+///     let len = stream.read(&mut name).await?;
+///     stream.write_all(&[b"hello ", &name[..len]].concat()).await?;
+///     Ok(())
+/// });
+/// # let _ = greeter;
+/// ```
+pub fn stream_fn<F, Fut>(f: F) -> StreamFn<F, Fut>
+where
+    F: Fn(Stream) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result> + Send + 'static,
+{
+    StreamFn { f, future: PhantomData }
+}
+
+/// What [`stream_fn`] returns.
+pub struct StreamFn<F, Fut> {
+    f: F,
+    future: PhantomData<fn() -> Fut>,
+}
+
+impl<F, Fut> fmt::Debug for StreamFn<F, Fut> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamFn")
+    }
+}
+
+impl<F, Fut> Factory for StreamFn<F, Fut>
+where
+    F: Fn(Stream) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result> + Send + 'static,
+{
+    type Protocol = StreamProtocol<F, Fut>;
+
+    fn build_protocol(&self, _: &ConnectionInfo) -> Option<Self::Protocol> {
+        Some(StreamProtocol { f: self.f.clone(), future: PhantomData })
+    }
+}
+
+/// A connection that is run by an async function: one long `connection_made`.
+pub struct StreamProtocol<F, Fut> {
+    f: F,
+    future: PhantomData<fn() -> Fut>,
+}
+
+impl<F, Fut> fmt::Debug for StreamProtocol<F, Fut> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamProtocol")
+    }
+}
+
+impl<F, Fut> Protocol for StreamProtocol<F, Fut>
+where
+    F: Fn(Stream) -> Fut + Send + 'static,
+    Fut: Future<Output = Result> + Send + 'static,
+{
+    const NEEDS: Needs = Needs::Stream;
+
+    async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
+        let stream = Stream { handle: t.handle(), info: t.info().clone() };
+        (self.f)(stream).await?;
+        t.close();
+        Ok(())
+    }
+
+    async fn data_received(&mut self, _: &mut dyn Transport, _: &mut BytesMut) -> Result {
+        Ok(()) // nothing is delivered: the stream reads by itself
+    }
+}
+
+/// A connection as a byte stream, for straight-line async code and for any tokio library.
+///
+/// Reads take what the peer sent; nothing is read before it is asked for. Writes are queued, wait
+/// while the queue is above its watermarks, and leave when the task next waits. `shutdown` flushes
+/// and sends FIN.
+pub struct Stream {
+    handle: Handle,
+    info: ConnectionInfo,
+}
+
+impl Stream {
+    /// Who is connected, and how.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// A handle to the connection.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let max = buf.remaining();
+        match ready!(self.handle.shared().change(|core| core.poll_pull(cx, max))) {
+            Ok(bytes) => buf.put_slice(&bytes),
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let shared: &Arc<_> = self.handle.shared();
+        let data = &data[..data.len().min(MAX_DELIVERY)];
+        shared.change(|core| core.poll_push(cx, data, shared.limits()))
+    }
+
+    /// Ready at once: what is queued leaves by itself.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.handle.shared().change(|core| core.poll_close_write(cx))
+    }
+}

@@ -1,0 +1,193 @@
+//! `tcp://host:port`: listening and connecting with the endpoint's options.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+
+use async_trait::async_trait;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+
+use crate::addr::Addr;
+use crate::endpoint::{Address, Endpoint, Host, TcpOptions};
+use crate::error::Error;
+use crate::listener::{Connect, Incoming, Listen};
+
+/// A bound and listening socket, not yet tied to a runtime: each worker takes its own acceptor.
+pub(crate) struct Bound {
+    endpoint: Endpoint,
+    socket: StdListener,
+}
+
+/// Binds and listens. Of a name with several addresses the first that works is taken.
+pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Bound, Error> {
+    let resolved = resolve(endpoint).await;
+    let addrs = resolved.map_err(|source| Error::Resolve { endpoint: endpoint.clone(), source })?;
+    let mut refused = None;
+    for addr in addrs {
+        match listen(addr, &options(endpoint)) {
+            Ok((socket, addr)) => {
+                return Ok(Bound { endpoint: endpoint.with_socket_addr(addr), socket });
+            }
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    let source = refused.unwrap_or_else(no_address);
+    Err(Error::Listen { endpoint: endpoint.clone(), source })
+}
+
+fn listen(addr: SocketAddr, options: &TcpOptions) -> io::Result<(StdListener, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // Else a restarted server could not bind while old connections are in TIME_WAIT. On Windows
+    // the same option would let two servers share a port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(options.reuse_port)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
+    set_buffers(&socket, options)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    let socket = StdListener::from(socket);
+    let addr = socket.local_addr()?;
+    Ok((socket, addr))
+}
+
+impl Bound {
+    /// The endpoint with the real port.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// An acceptor that is tied to the current runtime.
+    pub(crate) fn acceptor(&self) -> io::Result<TcpAcceptor> {
+        let listener = TcpListener::from_std(self.socket.try_clone()?)?;
+        Ok(TcpAcceptor {
+            local: listener.local_addr()?,
+            options: options(&self.endpoint),
+            endpoint: self.endpoint.clone(),
+            listener,
+        })
+    }
+}
+
+/// A listening TCP socket.
+#[derive(Debug)]
+pub struct TcpAcceptor {
+    listener: TcpListener,
+    local: SocketAddr,
+    endpoint: Endpoint,
+    options: TcpOptions,
+}
+
+#[async_trait]
+impl Listen for TcpAcceptor {
+    async fn accept(&mut self) -> io::Result<Incoming> {
+        let (stream, peer) = self.listener.accept().await?;
+        incoming(stream, peer, self.local, &self.options)
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn local_addr(&self) -> Addr {
+        self.local.into()
+    }
+}
+
+/// Opens TCP connections.
+#[derive(Debug)]
+pub struct TcpConnector {
+    endpoint: Endpoint,
+}
+
+impl TcpConnector {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
+    }
+}
+
+#[async_trait]
+impl Connect for TcpConnector {
+    async fn connect(&self) -> io::Result<Incoming> {
+        let options = options(&self.endpoint);
+        let mut refused = None;
+        for addr in resolve(&self.endpoint).await? {
+            match connect(addr, &options).await {
+                Ok(incoming) => return Ok(incoming),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        Err(refused.unwrap_or_else(no_address))
+    }
+}
+
+async fn connect(addr: SocketAddr, options: &TcpOptions) -> io::Result<Incoming> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    set_buffers(&SockRef::from(&socket), options)?;
+    let stream = socket.connect(addr).await?;
+    let local = stream.local_addr()?;
+    incoming(stream, addr, local, options)
+}
+
+/// Sets what the endpoint asks of each connection. `bound` is the listener's address, which is the
+/// connection's own unless it stands for all.
+fn incoming(
+    stream: TcpStream,
+    peer: SocketAddr,
+    bound: SocketAddr,
+    options: &TcpOptions,
+) -> io::Result<Incoming> {
+    let local = if bound.ip().is_unspecified() { stream.local_addr()? } else { bound };
+    if options.nodelay {
+        stream.set_nodelay(true)?;
+    }
+    let socket = SockRef::from(&stream);
+    if let Some(idle) = options.keepalive {
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+    }
+    if let Some(ttl) = options.ttl {
+        if peer.is_ipv4() {
+            socket.set_ttl_v4(ttl)?;
+        } else {
+            socket.set_unicast_hops_v6(ttl)?;
+        }
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(timeout) = options.user_timeout {
+        socket.set_tcp_user_timeout(Some(timeout))?;
+    }
+    Ok(Incoming::new(stream.into(), peer.into(), local.into()))
+}
+
+/// Buffer sizes are set before the handshake, as they decide the window scale.
+fn set_buffers(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
+    if let Some(size) = options.send_buffer {
+        socket.set_send_buffer_size(size)?;
+    }
+    if let Some(size) = options.recv_buffer {
+        socket.set_recv_buffer_size(size)?;
+    }
+    Ok(())
+}
+
+async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+    match endpoint.address() {
+        Address::Inet { host: Host::Ip(ip), port } => Ok(vec![SocketAddr::new(*ip, *port)]),
+        Address::Inet { host: Host::Name(name), port } => {
+            Ok(lookup_host((name.as_str(), *port)).await?.collect())
+        }
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
+}
+
+fn options(endpoint: &Endpoint) -> TcpOptions {
+    endpoint.tcp().cloned().unwrap_or_default()
+}
