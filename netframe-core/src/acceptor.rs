@@ -87,7 +87,7 @@ impl Acceptor {
 
     fn start(&mut self, incoming: Incoming) {
         self.backoff.reset();
-        self.factory.spawn(Conn::new(incoming, &self.origin, &self.home));
+        self.factory.spawn(Conn::start(incoming, &self.origin, &self.home));
     }
 
     async fn failed(&mut self, error: io::Error, stop: &CancellationToken) -> io::Result<()> {

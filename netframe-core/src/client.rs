@@ -17,7 +17,7 @@ use crate::factory::{DynFactory, Factory};
 use crate::handle::Handle;
 use crate::home::Home;
 use crate::info::Origin;
-use crate::io::AnyIo;
+use crate::io::adopt;
 use crate::limits::Limits;
 use crate::listener::Incoming;
 use crate::service::Service;
@@ -139,7 +139,7 @@ impl ClientBuilder {
         io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<Client, Error> {
         self.limits.validate()?;
-        Ok(adopt(io, &*self.factory, self.limits))
+        Ok(start_on(io, &*self.factory, self.limits))
     }
 }
 
@@ -164,15 +164,15 @@ pub async fn serve_io(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     factory: impl Factory,
 ) -> CloseReason {
-    adopt(io, &factory, Limits::default()).closed().await
+    start_on(io, &factory, Limits::default()).closed().await
 }
 
-fn adopt(
+fn start_on(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     factory: &dyn DynFactory,
     limits: Limits,
 ) -> Client {
-    let incoming = Incoming::new(AnyIo::adopt(io), Addr::UNNAMED, Addr::UNNAMED);
+    let incoming = Incoming::new(adopt(io), Addr::UNNAMED, Addr::UNNAMED);
     start(incoming, EndpointKind::Custom, "io".to_owned(), factory, limits)
 }
 
@@ -188,7 +188,7 @@ fn start(
     debug_assert!(acquired, "limits are valid, so the first connection has a permit");
     let home = Home::start(service, None);
     let origin = Arc::new(Origin::new(kind, incoming.local.clone()));
-    let conn = Conn::new(incoming, &origin, &home);
+    let conn = Conn::start(incoming, &origin, &home);
     let handle = Handle::new(Arc::clone(conn.shared()));
     factory.spawn(conn);
     Client { handle }

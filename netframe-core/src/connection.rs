@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
 use crate::factory::DynFactory;
-use crate::io::Layer;
+use crate::io::{Layer, Sent};
 use crate::limits::{Limits, MAX_DELIVERY, MAX_LINGER};
 use crate::protocol::Result;
 use crate::transport::Residue;
@@ -415,6 +415,11 @@ impl Core {
         self.flags.any(Flags::ABORTED)
     }
 
+    /// Whether nothing waits for a handler any more.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.flags.any(Flags::ABORTED | Flags::INTERRUPT)
+    }
+
     pub(crate) fn is_paused(&self) -> bool {
         self.flags.any(Flags::PAUSED)
     }
@@ -442,6 +447,11 @@ impl Core {
     /// What to do next while no handler runs; `leftover` is what the protocol left unconsumed.
     /// Events are handed out once.
     pub(crate) fn next(&mut self, blocked: Blocked, leftover: usize) -> Next {
+        let next = self.next_idle(self.look_at_readiness(blocked), leftover);
+        self.use_up(next)
+    }
+
+    fn next_idle(&mut self, blocked: Blocked, leftover: usize) -> Next {
         if self.flags.any(Flags::ABORTED) {
             return Next::End;
         }
@@ -514,7 +524,17 @@ impl Core {
         }
         // A blocked read or write shows a reset by itself.
         let reading = self.wants_data() && !self.flags.any(Flags::EOF_SEEN);
-        Next::Wait { watch_reset: !reading && self.queued == 0 }
+        self.wait(!reading && self.queued == 0)
+    }
+
+    /// Nothing to do; a reset that no read or write would show has to be watched for.
+    fn wait(&mut self, unseen_reset: bool) -> Next {
+        if unseen_reset && self.flags.any(Flags::BROKEN) {
+            self.flags.set(Flags::IO_FAILED);
+            self.abort(Cause::from_io(io::ErrorKind::ConnectionReset.into()));
+            return Next::End;
+        }
+        Next::Wait { watch_reset: unseen_reset && !self.flags.any(Flags::POLLED) }
     }
 
     /// Rule 3: flush, FIN, then read and drop until the peer's FIN. While the flush waits, input is
@@ -538,6 +558,11 @@ impl Core {
 
     /// What to do while a handler is pending: `End` means to drop the handler.
     pub(crate) fn next_pending(&mut self, blocked: Blocked) -> Next {
+        let next = self.next_while_pending(self.look_at_readiness(blocked));
+        self.use_up(next)
+    }
+
+    fn next_while_pending(&mut self, blocked: Blocked) -> Next {
         if self.flags.any(Flags::OVERFLOW) {
             self.abort(Cause::new(Side::Local, CloseKind::Overflow));
         }
@@ -557,7 +582,7 @@ impl Core {
         if (pull || self.wants_read_ahead()) && !blocked.read {
             return Next::ReadAhead;
         }
-        Next::Wait { watch_reset: !pull && self.queued == 0 }
+        self.wait(!pull && self.queued == 0)
     }
 
     fn wants_fin(&self) -> bool {
@@ -645,10 +670,14 @@ impl Core {
     pub(crate) fn finish_flush(
         &mut self,
         mut queue: Box<WriteQueue>,
-        sent: usize,
+        sent: &Sent,
         buffers_below: bool,
         limits: &Limits,
     ) -> Wakes {
+        let Sent { taken: sent, all } = *sent;
+        if all {
+            self.flags.set(Flags::WRITABLE);
+        }
         self.bytes_out += sent as u64;
         self.queued -= sent;
         if sent > 0 {
@@ -692,6 +721,52 @@ impl Core {
     pub(crate) fn fin_sent(&mut self) -> Wakes {
         self.flags.set(Flags::FIN_SENT | Flags::ARM);
         self.wake_all()
+    }
+
+    /// The home polls the socket from now on. At first it takes output; input is told.
+    #[cfg(unix)]
+    pub(crate) fn start_polling(&mut self) {
+        self.flags.set(Flags::POLLED | Flags::WRITABLE);
+    }
+
+    /// The home polls it no more.
+    #[cfg(unix)]
+    pub(crate) fn stop_polling(&mut self) {
+        self.flags.unset(Flags::POLLED);
+    }
+
+    /// What the home has heard of the socket.
+    #[cfg(unix)]
+    pub(crate) fn ready(&mut self, readiness: crate::poller::Readiness) {
+        self.flags.put_if(Flags::READABLE, readiness.readable);
+        self.flags.put_if(Flags::WRITABLE, readiness.writable);
+        self.flags.put_if(Flags::READ_CLOSED, readiness.read_closed);
+        self.flags.put_if(Flags::BROKEN, readiness.error);
+    }
+
+    /// The last read filled its buffer, so there may be more.
+    pub(crate) fn may_read_more(&mut self) {
+        self.flags.set(Flags::READABLE);
+    }
+
+    /// Adds to what is blocked in this turn the directions in which a polled socket is not ready.
+    fn look_at_readiness(&self, blocked: Blocked) -> Blocked {
+        let polled = self.flags.any(Flags::POLLED);
+        Blocked {
+            read: blocked.read || polled && !self.flags.any(Flags::READABLE | Flags::READ_CLOSED),
+            write: blocked.write || polled && !self.flags.any(Flags::WRITABLE),
+        }
+    }
+
+    /// Notes, before the system call, that the readiness is used up: an event that comes meanwhile
+    /// sets it again and is not lost.
+    fn use_up(&mut self, next: Next) -> Next {
+        match next {
+            Next::Read | Next::ReadAhead | Next::Discard => self.flags.unset(Flags::READABLE),
+            Next::Flush => self.flags.unset(Flags::WRITABLE),
+            _ => {}
+        }
+        next
     }
 
     /// Bytes came in and go to the protocol.
@@ -758,7 +833,15 @@ impl Core {
             data.clear();
         }
         let of_the_stream = Flags::EOF_SEEN | Flags::FIN_WANTED | Flags::FIN_SENT;
-        self.flags.keep(of_the_stream | Flags::ACTIVE | Flags::MOVED | Flags::DRAINED);
+        let of_the_socket = Flags::POLLED | Flags::READABLE | Flags::WRITABLE | Flags::READ_CLOSED;
+        self.flags.keep(
+            of_the_stream
+                | of_the_socket
+                | Flags::BROKEN
+                | Flags::ACTIVE
+                | Flags::MOVED
+                | Flags::DRAINED,
+        );
         self.flags.set(Flags::REDELIVER);
         self.flags.put(Flags::DRAINING, self.flags.any(Flags::DRAINED));
         self.unset_timeout();

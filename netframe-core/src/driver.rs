@@ -2,20 +2,22 @@
 //! to do next, moves the bytes, and runs the protocol's callbacks.
 
 mod facade;
+mod handler;
 mod pending;
 mod pump;
 
-use std::any::Any;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::BytesMut;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 pub(crate) use self::facade::Facade;
+use self::handler::{Verdict, caught, handle, panic_text};
 use self::pending::{pend, watch_reset};
 use self::pump::Step;
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
@@ -23,17 +25,16 @@ use crate::connection::{Event, Leftover};
 use crate::factory::{Erased, Factory};
 use crate::home::Home;
 use crate::info::{ConnectionInfo, Origin};
-use crate::io::AnyIo;
+use crate::io::{Below, Io, Layer};
 use crate::listener::Incoming;
-use crate::protocol::{Needs, Protocol, Result};
+use crate::protocol::{Needs, Protocol};
 use crate::service::Counters;
 use crate::shared::Shared;
 
-/// A connection before and between protocols: the stream below, the core, and what was received
-/// but not consumed. Dropping it ends the connection.
+/// A connection under whatever protocol: the stream below, the core, and what was received but not
+/// consumed. Dropping it ends the connection.
 pub(crate) struct Conn {
-    /// Taken out at the end, or when another protocol takes over.
-    io: Option<AnyIo>,
+    below: Below,
     facade: Facade,
     shared: Arc<Shared>,
     data: BytesMut,
@@ -41,13 +42,15 @@ pub(crate) struct Conn {
     borrowed: bool,
     /// `data` has bytes that no handler has seen.
     fresh: bool,
+    /// It ended, or another protocol has taken it over.
+    over: bool,
     /// Deliveries in this turn.
     turn: u8,
 }
 
 impl Conn {
     /// Starts a connection of `home`, whose permit the caller has taken.
-    pub(crate) fn new(incoming: Incoming, origin: &Arc<Origin>, home: &Arc<Home>) -> Self {
+    pub(crate) fn start(incoming: Incoming, origin: &Arc<Origin>, home: &Arc<Home>) -> Self {
         let origin = if incoming.extensions.is_empty() && incoming.local == origin.local {
             Arc::clone(origin)
         } else {
@@ -63,30 +66,57 @@ impl Conn {
             service = %home.service.name, id = %info.id, peer = %info.peer(), local = %info.local(),
             "connection opened"
         );
-        Self::over(incoming.io, Facade::new(Arc::clone(&shared), info), shared, BytesMut::new())
+        let mut conn = Self::new(incoming.below, Facade::new(Arc::clone(&shared), info), shared);
+        if let Err(error) = conn.start_polling() {
+            warn!(service = %home.service.name, id = %conn.shared.id, %error, "cannot poll a socket");
+            conn.shared.lock().io_failed(error).wake();
+        }
+        conn
     }
 
-    fn over(io: AnyIo, facade: Facade, shared: Arc<Shared>, data: BytesMut) -> Self {
-        Self { io: Some(io), facade, shared, data, borrowed: false, fresh: false, turn: 0 }
+    fn new(below: Below, facade: Facade, shared: Arc<Shared>) -> Self {
+        let (data, borrowed, fresh, over, turn) = (BytesMut::new(), false, false, false, 0);
+        Self { below, facade, shared, data, borrowed, fresh, over, turn }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
+    /// Has the home tell the core when the socket is ready.
+    fn start_polling(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        if let Below::Polled(socket) = &mut self.below {
+            let key = {
+                let mut core = self.shared.lock();
+                core.start_polling();
+                core.wheel_key
+            };
+            self.shared.home.poller.register(socket, key, &self.shared.home)?;
+        }
+        Ok(())
+    }
+
+    /// The stream as one that reads and writes by itself, for a layer above it.
+    fn take_io(&mut self) -> io::Result<Box<dyn Io>> {
+        #[cfg(unix)]
+        if let Below::Polled(socket) = &mut self.below {
+            self.shared.home.poller.deregister(socket)?;
+            self.shared.lock().stop_polling();
+        }
+        mem::replace(&mut self.below, Below::nothing()).into_io()
+    }
+
     /// Takes in what a handler made of its event.
     fn settle(&mut self, event: Event, offered: usize, verdict: Verdict) {
-        let data = match event {
-            Event::Data => {
-                let fresh = std::mem::take(&mut self.fresh);
-                Some(Leftover { offered, left: self.data.len(), fresh })
-            }
-            Event::Eof => {
-                self.data.clear();
-                None
-            }
-            _ => None,
-        };
+        let data = (event == Event::Data).then(|| Leftover {
+            offered,
+            left: self.data.len(),
+            fresh: mem::take(&mut self.fresh),
+        });
+        if event == Event::Eof {
+            self.data.clear();
+        }
         self.keep_leftover();
         let mut core = self.shared.lock();
         match verdict {
@@ -107,56 +137,78 @@ impl Conn {
         self.borrowed = false;
     }
 
-    /// Hands the connection to the next protocol, in a task of its own.
-    fn switch(mut self, lost: impl FnOnce(&CloseReason)) {
+    /// Hands the connection to the next protocol, in a task of its own. `lost` is the old one's
+    /// `connection_lost`.
+    fn switch(&mut self, lost: impl FnOnce(&CloseReason)) {
         let switch = self.shared.lock().take_switch(&mut self.data);
-        self.keep_leftover();
         let cause = Cause::new(Side::Local, CloseKind::Switched);
         let reason = self.shared.lock().reason_so_far(cause);
-        lost(&reason);
-        let Some(layer) = switch.layer else {
-            switch.to.spawn(self);
-            return;
-        };
-        tokio::spawn(async move {
-            let (Some(io), residue) = (self.io.take(), std::mem::take(&mut self.data)) else {
-                return;
-            };
-            match layer.wrap(io, residue).await {
-                Ok(layered) => {
-                    self.io = Some(layered.io);
-                    self.facade.publish(layered.extensions);
-                    switch.to.spawn(self);
-                }
-                Err(error) => self.shared.lock().io_failed(error).wake(),
+        self.lost(&reason, lost);
+
+        self.over = true;
+        let facade = Facade::new(Arc::clone(&self.shared), self.facade.info.clone());
+        let below = mem::replace(&mut self.below, Below::nothing());
+        let mut next = Self::new(below, facade, Arc::clone(&self.shared));
+        next.data = mem::take(&mut self.data);
+        next.borrowed = self.borrowed;
+        next.keep_leftover();
+        match switch.layer {
+            None => switch.to.spawn(next),
+            Some(layer) => {
+                tokio::spawn(async move {
+                    if let Err(error) = next.put_layer(layer).await {
+                        next.shared.lock().io_failed(error).wake();
+                        return;
+                    }
+                    switch.to.spawn(next);
+                });
             }
-        });
+        }
     }
 
-    /// Ends the connection; `lost` is the protocol's `connection_lost`.
+    /// Puts a layer between the stream and the next protocol.
+    async fn put_layer(&mut self, layer: Box<dyn Layer>) -> io::Result<()> {
+        let (io, residue) = (self.take_io()?, mem::take(&mut self.data));
+        let layered = tokio::select! {
+            biased;
+            () = self.shared.ended() => return Err(io::ErrorKind::ConnectionAborted.into()),
+            layered = layer.wrap(io, residue) => layered?,
+        };
+        self.below = Below::Io(layered.io);
+        self.facade.publish(layered.extensions);
+        Ok(())
+    }
+
+    /// Ends the connection, if it has not. `lost` is the protocol's `connection_lost`.
     fn end(&mut self, lost: impl FnOnce(&CloseReason)) {
-        let Some(mut io) = self.io.take() else { return };
+        if mem::replace(&mut self.over, true) {
+            return;
+        }
         let mut core = self.shared.lock();
         let abort = core.is_abort_local() || !core.is_send_side_done();
         let reason = core.end();
         drop(core);
         if abort {
-            io.set_abort();
+            self.below.set_abort();
         }
-        drop(io);
+        self.below = Below::nothing();
         let home = &self.shared.home;
         debug!(service = %home.service.name, id = %self.shared.id, %reason, "connection closed");
-        if let Err(panic) = caught(|| lost(&reason)) {
-            error!(id = %self.shared.id, panic = panic_text(&*panic), "connection_lost panicked");
-        }
+        self.lost(&reason, lost);
         home.service.counters.closed(&reason);
         let mut core = self.shared.lock();
-        let key = std::mem::take(&mut core.wheel_key);
+        let key = mem::take(&mut core.wheel_key);
         let wakes = core.publish(reason);
         drop(core);
         home.service.permits.release();
         home.unregister(key);
         wakes.wake();
+    }
+
+    fn lost(&self, reason: &CloseReason, lost: impl FnOnce(&CloseReason)) {
+        if let Err(panic) = caught(|| lost(reason)) {
+            error!(id = %self.shared.id, panic = panic_text(&*panic), "connection_lost panicked");
+        }
     }
 }
 
@@ -169,86 +221,43 @@ impl Drop for Conn {
 /// A protocol on its connection. However this goes away, `connection_lost` is called.
 struct Running<P: Protocol> {
     protocol: P,
-    conn: Option<Conn>,
+    conn: Conn,
 }
 
 impl<P: Protocol> Drop for Running<P> {
     fn drop(&mut self) {
-        if let Some(mut conn) = self.conn.take() {
-            conn.end(|reason| self.protocol.connection_lost(reason));
-        }
-    }
-}
-
-/// How a callback ended.
-enum Verdict {
-    Returned(Result),
-    Panicked(Box<dyn Any + Send>),
-    /// It was dropped while it was pending.
-    Interrupted,
-}
-
-/// Polls a handler once, the panic it may end with included.
-fn poll_handler<F>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Verdict>
-where
-    F: Future<Output = Result> + ?Sized,
-{
-    match caught(|| future.poll(cx)) {
-        Ok(Poll::Ready(result)) => Poll::Ready(Verdict::Returned(result)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(panic) => Poll::Ready(Verdict::Panicked(panic)),
+        self.conn.end(|reason| self.protocol.connection_lost(reason));
     }
 }
 
 /// Runs one connection under one protocol to its end or its switch.
 ///
-/// This future is what an idle connection costs: locals that live across an await are kept few,
-/// and what only a waiting handler needs is behind a pointer.
-///
-/// Written as a block, as an `async fn` would hold its argument twice.
+/// This future is what an idle connection costs. Hence it is a block, as an `async fn` would hold
+/// its argument twice; locals that live across an await are few; and what only a waiting handler
+/// needs is behind a pointer.
 fn drive<P: Protocol>(mut running: Running<P>) -> impl Future<Output = ()> + Send {
     async move {
         let mut event = Event::Made;
         loop {
-            let Some(conn) = &mut running.conn else { return };
-            let offered = conn.data.len();
-            /// Runs one callback. Most return at the first poll, and then nothing is allocated.
-            macro_rules! call {
-                ($handler:expr) => {
-                    match caught(|| $handler) {
-                        Ok(handler) => {
-                            let mut handler = pin!(handler);
-                            let first =
-                                poll_fn(|cx| Poll::Ready(poll_handler(handler.as_mut(), cx))).await;
-                            match first {
-                                Poll::Ready(verdict) => verdict,
-                                Poll::Pending => {
-                                    Box::pin(pend(&mut conn.io, &conn.shared, handler)).await
-                                }
-                            }
-                        }
-                        Err(panic) => Verdict::Panicked(panic),
-                    }
-                };
-            }
-            let (protocol, t, data) = (&mut running.protocol, &mut conn.facade, &mut conn.data);
-            let verdict = match event {
-                Event::Made => call!(protocol.connection_made(t)),
-                Event::Data => call!(protocol.data_received(t, data)),
-                Event::Eof => call!(protocol.eof_received(t, data)),
-                Event::Notified => call!(protocol.notified(t)),
-                Event::TimedOut => call!(protocol.timed_out(t)),
-                Event::Draining => call!(protocol.draining(t)),
+            let offered = running.conn.data.len();
+            let verdict = {
+                let conn = &mut running.conn;
+                let t = &mut conn.facade;
+                let mut handler = pin!(handle(event, &mut running.protocol, t, &mut conn.data));
+                // Most handlers are done at the first poll, and then nothing is allocated.
+                match poll_fn(|cx| Poll::Ready(handler.as_mut().poll(cx))).await {
+                    Poll::Ready(verdict) => verdict,
+                    Poll::Pending => Box::pin(pend(&mut conn.below, &conn.shared, handler)).await,
+                }
             };
-            conn.settle(event, offered, verdict);
+            running.conn.settle(event, offered, verdict);
             event = loop {
-                match poll_fn(|cx| conn.poll_next(cx)).await {
+                match poll_fn(|cx| running.conn.poll_next(cx)).await {
                     Step::Call(event) => break event,
-                    Step::WatchReset => Box::pin(watch_reset(&mut conn.io, &conn.shared)).await,
+                    Step::WatchReset => Box::pin(watch_reset(&mut running.conn)).await,
                     Step::Switch => {
-                        if let Some(conn) = running.conn.take() {
-                            conn.switch(|reason| running.protocol.connection_lost(reason));
-                        }
+                        let Running { protocol, conn } = &mut running;
+                        conn.switch(|reason| protocol.connection_lost(reason));
                         return;
                     }
                     Step::End => return,
@@ -266,7 +275,7 @@ impl<F: Factory> Erased for F {
     fn spawn(&self, conn: Conn) {
         match caught(|| self.build_protocol(&conn.facade.info)) {
             Ok(Some(protocol)) => {
-                tokio::spawn(drive(Running { protocol, conn: Some(conn) }));
+                tokio::spawn(drive(Running { protocol, conn }));
             }
             Ok(None) => {
                 Counters::add(&conn.shared.home.service.counters.refused);
@@ -277,18 +286,35 @@ impl<F: Factory> Erased for F {
     }
 }
 
-/// Runs user code, and returns the panic that it may end with. What a panic leaves half changed is
-/// the user's own, and is dropped with its connection.
-fn caught<R>(code: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
-    catch_unwind(AssertUnwindSafe(code))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a panic without a text".to_owned()
+#[cfg(test)]
+mod size_tests {
+    use super::*;
+    use crate::protocol::Result;
+    struct Echo;
+    impl Protocol for Echo {
+        fn data_received(
+            &mut self,
+            t: &mut dyn crate::Transport,
+            data: &mut BytesMut,
+        ) -> impl Future<Output = Result> + Send {
+            t.write_bytes(data.split().freeze());
+            std::future::ready(Ok(()))
+        }
+    }
+    fn size<F>(_: impl Fn(Running<Echo>) -> F) -> usize {
+        size_of::<F>()
+    }
+    #[test]
+    fn sizes() {
+        println!(
+            "conn {} facade {} info {} running {} drive {} shared {} core {}",
+            size_of::<Conn>(),
+            size_of::<Facade>(),
+            size_of::<ConnectionInfo>(),
+            size_of::<Running<Echo>>(),
+            size(|r| drive(r)),
+            size_of::<Shared>(),
+            size_of::<crate::connection::Core>()
+        );
     }
 }

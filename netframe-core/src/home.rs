@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::connection::Patience;
 use crate::inbox::Inbox;
+#[cfg(unix)]
+use crate::poller::{Poller, Readiness};
 use crate::service::Service;
 use crate::shared::Shared;
 use crate::wheel::{Key, TICK_MS, Tick, Wheel};
@@ -22,6 +24,8 @@ pub(crate) struct Home {
     pub(crate) inbox: Option<Arc<Inbox>>,
     base: Instant,
     timers: Mutex<Timers>,
+    #[cfg(unix)]
+    pub(crate) poller: Poller,
     /// Wakes the timer task: an earlier deadline was set, or this home is gone.
     alarm: Arc<Notify>,
     /// Wakes a drain: the last connection ended.
@@ -51,6 +55,8 @@ impl Home {
             inbox,
             base: Instant::now(),
             timers: Mutex::new(Timers { wheel: Wheel::new(), wakes_at: None }),
+            #[cfg(unix)]
+            poller: Poller::default(),
             alarm: Arc::new(Notify::new()),
             empty: Notify::new(),
             draining: AtomicBool::new(false),
@@ -97,6 +103,19 @@ impl Home {
         let mut timers = self.timers();
         timers.wheel.rearm(key, tick, now);
         self.alarm_if_earlier(&mut timers, Some(tick), now);
+    }
+
+    /// Tells connections that their sockets are ready.
+    #[cfg(unix)]
+    pub(crate) fn ready(&self, events: &[(Key, Readiness)]) {
+        for (key, readiness) in events {
+            // A key may have been given to another connection since the event: it is then told of
+            // a readiness that it will find not to be there.
+            let shared = self.timers().wheel.get(*key).cloned();
+            if let Some(shared) = shared {
+                shared.ready(*readiness);
+            }
+        }
     }
 
     /// How many connections live here.

@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::connection::WriteQueue;
 use crate::info::Extensions;
 use crate::transport::mem::MemStream;
 
@@ -53,150 +54,209 @@ pub trait Layer: Send + 'static {
     /// # Cancel safety
     ///
     /// It is dropped when the connection is aborted or times out; `io` is then lost with it.
-    async fn wrap(self: Box<Self>, io: AnyIo, residue: BytesMut) -> io::Result<Layered>;
+    async fn wrap(self: Box<Self>, io: Box<dyn Io>, residue: BytesMut) -> io::Result<Layered>;
 }
 
 /// What a [`Layer`] made: the stream above it, and what it knows about the connection.
-#[derive(Debug)]
 pub struct Layered {
     /// The stream that the next protocol runs over.
-    pub io: AnyIo,
+    pub io: Box<dyn Io>,
     /// Facts for [`Transport::extension`](crate::Transport::extension).
     pub extensions: Extensions,
 }
 
-/// The stream below a connection: a socket, or any other [`Io`] behind a pointer.
-pub struct AnyIo(Kind);
-
-enum Kind {
-    /// Inline, as it is by far the most common.
-    Tcp(TcpStream),
-    Other(Box<dyn Io>),
+impl std::fmt::Debug for Layered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Layered").field("extensions", &self.extensions).finish_non_exhaustive()
+    }
 }
 
-impl AnyIo {
-    /// Wraps a stream of one's own.
-    pub fn new(io: impl Io) -> Self {
-        Self(Kind::Other(Box::new(io)))
+/// Makes an [`Io`] of any stream. One that this crate knows keeps its abilities (a TCP socket tells
+/// of resets); of any other, a reset shows at the next read or write.
+pub(crate) fn adopt(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Box<dyn Io> {
+    let mut slot = Some(io);
+    let any: &mut dyn Any = &mut slot;
+    if let Some(tcp) = any.downcast_mut::<Option<TcpStream>>().and_then(Option::take) {
+        return Box::new(tcp);
     }
-
-    /// Adopts any stream. One that this crate knows keeps its abilities (a TCP socket tells of
-    /// resets); of any other, a reset shows at the next read or write.
-    pub fn adopt(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        let mut slot = Some(io);
-        let any: &mut dyn Any = &mut slot;
-        if let Some(tcp) = any.downcast_mut::<Option<TcpStream>>().and_then(Option::take) {
-            return tcp.into();
-        }
-        if let Some(mem) = any.downcast_mut::<Option<MemStream>>().and_then(Option::take) {
-            return Self::new(mem);
-        }
-        if let Some(known) = any.downcast_mut::<Option<Self>>().and_then(Option::take) {
-            return known;
-        }
-        Self::new(Plain(slot))
+    if let Some(mem) = any.downcast_mut::<Option<MemStream>>().and_then(Option::take) {
+        return Box::new(mem);
     }
+    if let Some(io) = any.downcast_mut::<Option<Box<dyn Io>>>().and_then(Option::take) {
+        return io;
+    }
+    Box::new(Plain(slot))
+}
 
-    /// Resolves when the peer has reset the connection.
-    pub(crate) async fn reset(&mut self) {
-        match &mut self.0 {
-            #[cfg(target_os = "linux")]
-            Kind::Tcp(tcp) => {
-                if tcp.ready(Interest::ERROR).await.is_err() {
-                    std::future::pending().await // the runtime is shutting down
-                }
+impl Io for TcpStream {
+    #[cfg(target_os = "linux")]
+    fn reset(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if self.ready(tokio::io::Interest::ERROR).await.is_err() {
+                std::future::pending().await // the runtime is shutting down
             }
-            #[cfg(not(target_os = "linux"))]
-            Kind::Tcp(_) => std::future::pending().await,
-            Kind::Other(io) => io.reset().await,
+        })
+    }
+
+    fn set_abort(&mut self) {
+        // It fails only on a socket that is dead already.
+        drop(self.set_zero_linger());
+    }
+}
+
+impl Io for Box<dyn Io> {
+    fn reset(&mut self) -> BoxFuture<'_, ()> {
+        (**self).reset()
+    }
+
+    fn set_abort(&mut self) {
+        (**self).set_abort();
+    }
+}
+
+/// The stream below a connection.
+pub(crate) enum Below {
+    /// A socket whose readiness the connection's home tells to the core: it costs no more than its
+    /// descriptor. See `poller`.
+    #[cfg(unix)]
+    Polled(mio::net::TcpStream),
+    /// Any other.
+    Io(Box<dyn Io>),
+}
+
+impl Below {
+    /// Nothing, in place of a stream that is over.
+    pub(crate) fn nothing() -> Self {
+        Self::Io(Box::new(Plain(Some(tokio::io::empty()))))
+    }
+
+    /// The stream as one that reads and writes by itself. A polled socket is not to be polled any
+    /// more.
+    pub(crate) fn into_io(self) -> io::Result<Box<dyn Io>> {
+        match self {
+            #[cfg(unix)]
+            Self::Polled(socket) => {
+                let socket = std::os::fd::OwnedFd::from(socket);
+                Ok(Box::new(TcpStream::from_std(socket.into())?))
+            }
+            Self::Io(io) => Ok(io),
+        }
+    }
+
+    /// Reads once. `Pending` of a polled socket wakes nobody: the core hears of its readiness.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            #[cfg(unix)]
+            Self::Polled(socket) => unblocked(|| io::Read::read(socket, buf)),
+            Self::Io(io) => {
+                let mut buf = ReadBuf::new(buf);
+                Pin::new(io).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
+            }
+        }
+    }
+
+    /// Writes the front of `queue` once; returns how much was offered and how much was taken.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &WriteQueue,
+    ) -> Poll<io::Result<Sent>> {
+        if let Some(slice) = queue.as_single() {
+            let polled = match self {
+                #[cfg(unix)]
+                Self::Polled(socket) => unblocked(|| io::Write::write(socket, slice)),
+                Self::Io(io) => Pin::new(io).poll_write(cx, slice),
+            };
+            return polled.map_ok(|taken| Sent { taken, all: taken == slice.len() });
+        }
+        queue.with_slices(|slices| {
+            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+            let polled = match self {
+                #[cfg(unix)]
+                Self::Polled(socket) => unblocked(|| io::Write::write_vectored(socket, slices)),
+                Self::Io(io) => Pin::new(io).poll_write_vectored(cx, slices),
+            };
+            polled.map_ok(|taken| Sent { taken, all: taken == offered })
+        })
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            #[cfg(unix)]
+            Self::Polled(_) => Poll::Ready(Ok(())),
+            Self::Io(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    /// Ends the sending side.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            #[cfg(unix)]
+            Self::Polled(socket) => Poll::Ready(socket.shutdown(std::net::Shutdown::Write)),
+            Self::Io(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 
     /// Whether it may hold back bytes that it took, until it is flushed.
     pub(crate) fn holds_back(&self) -> bool {
-        matches!(self.0, Kind::Other(_))
+        matches!(self, Self::Io(_))
     }
 
     /// Makes the coming drop a reset.
     pub(crate) fn set_abort(&mut self) {
-        match &mut self.0 {
+        match self {
             // It fails only on a socket that is dead already.
-            Kind::Tcp(tcp) => drop(tcp.set_zero_linger()),
-            Kind::Other(io) => io.set_abort(),
+            #[cfg(unix)]
+            Self::Polled(socket) => {
+                drop(socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO)));
+            }
+            Self::Io(io) => io.set_abort(),
+        }
+    }
+
+    /// Resolves when the peer has reset the connection; of a polled socket the core hears itself.
+    pub(crate) async fn reset(&mut self) {
+        match self {
+            #[cfg(unix)]
+            Self::Polled(_) => std::future::pending().await,
+            Self::Io(io) => io.reset().await,
         }
     }
 }
 
-impl From<TcpStream> for AnyIo {
-    fn from(tcp: TcpStream) -> Self {
-        Self(Kind::Tcp(tcp))
+/// How much of what was offered was taken by a write.
+pub(crate) struct Sent {
+    pub(crate) taken: usize,
+    pub(crate) all: bool,
+}
+
+impl Sent {
+    pub(crate) const NOTHING: Self = Self { taken: 0, all: false };
+}
+
+/// A system call that does not block, as a poll.
+#[cfg(unix)]
+fn unblocked<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return Poll::Ready(done),
+        }
     }
 }
 
-impl std::fmt::Debug for AnyIo {
+impl std::fmt::Debug for Below {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match &self.0 {
-            Kind::Tcp(_) => "AnyIo(tcp)",
-            Kind::Other(_) => "AnyIo(other)",
+        f.write_str(match self {
+            #[cfg(unix)]
+            Self::Polled(_) => "Below(polled)",
+            Self::Io(_) => "Below(io)",
         })
-    }
-}
-
-impl AsyncRead for AnyIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Kind::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Kind::Other(io) => Pin::new(io).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for AnyIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Kind::Tcp(tcp) => Pin::new(tcp).poll_write(cx, data),
-            Kind::Other(io) => Pin::new(io).poll_write(cx, data),
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Kind::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, data),
-            Kind::Other(io) => Pin::new(io).poll_write_vectored(cx, data),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.0 {
-            Kind::Tcp(tcp) => tcp.is_write_vectored(),
-            Kind::Other(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Kind::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
-            Kind::Other(io) => Pin::new(io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Kind::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Kind::Other(io) => Pin::new(io).poll_shutdown(cx),
-        }
     }
 }
 
@@ -259,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_costs_no_more_inside_any_io() {
-        assert_eq!(size_of::<AnyIo>(), size_of::<TcpStream>());
+    fn the_stream_below_costs_little() {
+        assert!(size_of::<Below>() <= 24);
     }
 }

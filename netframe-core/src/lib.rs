@@ -33,6 +33,8 @@ mod io;
 mod limits;
 mod listener;
 mod mailbox;
+#[cfg(unix)]
+mod poller;
 mod protocol;
 mod reactor;
 mod server;
@@ -53,7 +55,7 @@ pub use self::error::Error;
 pub use self::factory::{DynFactory, Factory, FactoryFn, factory_fn};
 pub use self::handle::{Handle, TryWriteError};
 pub use self::info::{ConnectionId, ConnectionInfo, Extensions};
-pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
+pub use self::io::{BoxFuture, Io, Layer, Layered};
 pub use self::limits::{LimitError, Limits, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};

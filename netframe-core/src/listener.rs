@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::addr::Addr;
 use crate::endpoint::Endpoint;
 use crate::info::Extensions;
-use crate::io::AnyIo;
+use crate::io::{Below, Io};
 
 /// A bound listener of stream connections.
 #[async_trait]
@@ -59,21 +59,44 @@ pub trait Connect: Send + Sync + 'static {
 
 /// A connection that has just been opened, before it has a protocol.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Incoming {
-    /// The stream.
-    pub io: AnyIo,
-    /// The other end.
-    pub peer: Addr,
-    /// This end.
-    pub local: Addr,
-    /// Facts for [`Transport::extension`](crate::Transport::extension).
-    pub extensions: Extensions,
+    pub(crate) below: Below,
+    pub(crate) peer: Addr,
+    pub(crate) local: Addr,
+    pub(crate) extensions: Extensions,
 }
 
 impl Incoming {
-    /// A connection without extensions.
-    pub fn new(io: AnyIo, peer: Addr, local: Addr) -> Self {
-        Self { io, peer, local, extensions: Extensions::default() }
+    /// A connection over `io`, with the addresses of its two ends.
+    pub fn new(io: impl Io, peer: Addr, local: Addr) -> Self {
+        Self::over(Below::Io(Box::new(io)), peer, local)
+    }
+
+    pub(crate) fn over(below: Below, peer: Addr, local: Addr) -> Self {
+        Self { below, peer, local, extensions: Extensions::default() }
+    }
+
+    /// Adds a fact for [`Transport::extension`](crate::Transport::extension).
+    pub fn publish<T: std::any::Any + Send + Sync>(&mut self, fact: T) {
+        self.extensions.insert(fact);
+    }
+
+    /// The stream alone, for a listener or a test of one's own.
+    ///
+    /// # Errors
+    ///
+    /// The current runtime cannot take the socket.
+    pub fn into_io(self) -> io::Result<Box<dyn Io>> {
+        self.below.into_io()
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> &Addr {
+        &self.peer
+    }
+
+    /// This end.
+    pub fn local(&self) -> &Addr {
+        &self.local
     }
 }

@@ -35,6 +35,20 @@ impl Shared {
         &self.home.service.limits
     }
 
+    /// Waits until the connection is aborted or times out; for a time without a driver.
+    pub(crate) async fn ended(&self) {
+        std::future::poll_fn(|cx| {
+            let mut core = self.lock();
+            core.park(cx.waker());
+            if core.is_interrupted() {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+    }
+
     /// Changes the core from outside of its driver, and wakes the driver.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.lock();
@@ -69,6 +83,18 @@ impl Shared {
         let waker = if wake { core.unpark() } else { None };
         drop(core);
         self.wake(waker);
+    }
+
+    /// The socket is ready. Called on the worker itself.
+    #[cfg(unix)]
+    pub(crate) fn ready(&self, readiness: crate::poller::Readiness) {
+        let mut core = self.lock();
+        core.ready(readiness);
+        let waker = core.unpark();
+        drop(core);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Wakes the driver, through its worker's inbox when this is another thread.

@@ -125,7 +125,6 @@ impl<T> Wheel<T> {
     }
 
     /// The value of `key`, if it is live.
-    #[cfg(test)] // nobody else asks so far
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         self.entries.get(key.0 as usize)?.value.as_ref()
     }
@@ -256,6 +255,16 @@ pub(crate) struct Key(u32);
 impl Key {
     /// The key of no value.
     pub(crate) const NONE: Self = Self(NIL);
+
+    /// The key with this index.
+    pub(crate) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(NIL))
+    }
+
+    /// Its number: small, and used again once the value is removed.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
 
     /// Whether this is the key of no value.
     pub(crate) fn is_none(self) -> bool {

@@ -1,1 +1,29 @@
-//! placeholder
+//! Ready protocols for netframe. None of them touches a socket: each runs on every endpoint that
+//! it fits, and in a test without a network.
+//!
+//! | module | protocol | fits |
+//! |---|---|---|
+//! | `echo` | [`Echo`]: returns what arrives | streams, datagrams |
+//! | `discard` | [`Discard`]: drops what arrives | streams, datagrams |
+//! | `hello` | [`Hello`]: one greeting, then the end | streams, datagrams |
+//! | [`line`](mod@line) | [`Lines`](line::Lines): lines to a [`LineProtocol`](line::LineProtocol), either side | streams |
+//!
+//! ```no_run
+//! # async fn run() -> netframe_core::Result {
+//! use netframe_core::Server;
+//!
+//! let server = Server::bind("tcp://127.0.0.1:7007", netframe_protocols::echo()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod discard;
+mod echo;
+#[doc(hidden)]
+pub mod fuzz;
+mod hello;
+pub mod line;
+
+pub use self::discard::{Discard, discard};
+pub use self::echo::{Echo, echo};
+pub use self::hello::{GREETING, Hello, hello};

@@ -5,7 +5,7 @@ use std::ops::BitOr;
 
 /// A set of flags.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u32);
+pub(crate) struct Flags(u64);
 
 macro_rules! flags {
     ($($(#[$doc:meta])* $name:ident = $bit:literal;)*) => {
@@ -84,6 +84,16 @@ flags! {
     MOVED = 28;
     /// The linger of a drain was long enough: the end is no reset.
     LINGERED = 29;
+    /// The socket is polled by the home: it is read and written only when it is ready.
+    POLLED = 30;
+    /// A polled socket has input, as far as is known.
+    READABLE = 31;
+    /// A polled socket takes output, as far as is known.
+    WRITABLE = 32;
+    /// A polled socket's input ends with a FIN or a reset, which is told only once.
+    READ_CLOSED = 33;
+    /// A polled socket is broken.
+    BROKEN = 34;
 }
 
 impl Flags {
@@ -105,6 +115,13 @@ impl Flags {
 
     pub(crate) fn put(&mut self, flags: Self, on: bool) {
         if on { self.set(flags) } else { self.unset(flags) }
+    }
+
+    /// Sets the flag if `on`, and else leaves it as it is.
+    pub(crate) fn put_if(&mut self, flag: Self, on: bool) {
+        if on {
+            self.set(flag);
+        }
     }
 
     /// Unsets the flag and says whether it was set.

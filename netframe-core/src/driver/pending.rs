@@ -8,19 +8,17 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::pump::{poll_fin, poll_flush, poll_flush_below, poll_read_ahead};
-use super::{Verdict, poll_handler};
+use super::{Conn, Verdict};
 use crate::connection::{Blocked, Next};
-use crate::io::AnyIo;
-use crate::protocol::Result;
+use crate::io::Below;
 use crate::shared::Shared;
 
 /// Runs a handler that was pending at its first poll.
 pub(super) async fn pend(
-    io: &mut Option<AnyIo>,
+    below: &mut Below,
     shared: &Arc<Shared>,
-    mut handler: Pin<&mut (dyn Future<Output = Result> + Send + '_)>,
+    mut handler: Pin<&mut (dyn Future<Output = Verdict> + Send + '_)>,
 ) -> Verdict {
-    let Some(io) = io else { return Verdict::Interrupted };
     loop {
         // With the stream at hand: everything that is to be moved now.
         let mut blocked = Blocked::default();
@@ -33,10 +31,10 @@ pub(super) async fn pend(
                     next
                 };
                 match next {
-                    Next::Flush => poll_flush(io, cx, shared, &mut blocked),
-                    Next::FlushBelow => poll_flush_below(io, cx, shared, &mut blocked),
-                    Next::Fin => poll_fin(io, cx, shared, &mut blocked),
-                    Next::ReadAhead => poll_read_ahead(io, cx, shared, &mut blocked),
+                    Next::Flush => poll_flush(below, cx, shared, &mut blocked),
+                    Next::FlushBelow => poll_flush_below(below, cx, shared, &mut blocked),
+                    Next::Fin => poll_fin(below, cx, shared, &mut blocked),
+                    Next::ReadAhead => poll_read_ahead(below, cx, shared, &mut blocked),
                     other => return Poll::Ready(other),
                 }
             }
@@ -45,7 +43,7 @@ pub(super) async fn pend(
         let Next::Wait { watch_reset } = next else { return Verdict::Interrupted };
 
         // With the stream lent to the watch: the handler, until something else is to be done.
-        let mut reset = pin!(io.reset());
+        let mut reset = pin!(below.reset());
         let mut woken = false;
         let verdict = poll_fn(|cx| {
             if woken {
@@ -57,7 +55,7 @@ pub(super) async fn pend(
                 wakes.wake();
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(verdict) = poll_handler(handler.as_mut(), cx) {
+            if let Poll::Ready(verdict) = handler.as_mut().poll(cx) {
                 return Poll::Ready(Some(verdict));
             }
             let mut core = shared.lock();
@@ -78,9 +76,9 @@ pub(super) async fn pend(
 }
 
 /// Waits, while neither a read nor a write is under way, for a reset or to be woken.
-pub(super) async fn watch_reset(io: &mut Option<AnyIo>, shared: &Arc<Shared>) {
-    let Some(io) = io else { return };
-    let mut reset = pin!(io.reset());
+pub(super) async fn watch_reset(conn: &mut Conn) {
+    let shared = &conn.shared;
+    let mut reset = pin!(conn.below.reset());
     let mut woken = false;
     poll_fn(|cx| {
         if reset.as_mut().poll(cx).is_ready() {

@@ -2,24 +2,22 @@
 
 use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::io::AsyncWrite;
-use tokio_util::io::poll_read_buf;
 
 use super::Conn;
 use crate::connection::{Blocked, Event, Next, Wakes};
-use crate::io::AnyIo;
+use crate::io::{Below, Sent};
 use crate::limits::MAX_DELIVERY;
 use crate::shared::Shared;
 
 /// Deliveries in one turn of a task, so that one busy peer cannot starve the others of its worker.
 const DELIVERIES_PER_TURN: u8 = 16;
 
-/// A read buffer of which a piece is still in use is read into as long as it has this much room.
+/// The read buffer is started anew once it has less room than this, so that each piece of it that
+/// is kept for long pins little more than itself.
 const MIN_READ: usize = 16 * 1024;
 
 /// What the driver does next.
@@ -34,7 +32,7 @@ pub(super) enum Step {
 impl Conn {
     /// Moves bytes until there is a callback to run or something else to do.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        let Some(io) = &mut self.io else { return Poll::Ready(Step::End) };
+        let below = &mut self.below;
         let mut blocked = Blocked::default();
         loop {
             let next = {
@@ -53,9 +51,9 @@ impl Conn {
                     }
                     return Poll::Ready(Step::Call(event));
                 }
-                Next::Flush => poll_flush(io, cx, &self.shared, &mut blocked),
-                Next::FlushBelow => poll_flush_below(io, cx, &self.shared, &mut blocked),
-                Next::Fin => poll_fin(io, cx, &self.shared, &mut blocked),
+                Next::Flush => poll_flush(below, cx, &self.shared, &mut blocked),
+                Next::FlushBelow => poll_flush_below(below, cx, &self.shared, &mut blocked),
+                Next::Fin => poll_fin(below, cx, &self.shared, &mut blocked),
                 Next::Read | Next::ReadAhead | Next::Discard
                     if self.turn >= DELIVERIES_PER_TURN =>
                 {
@@ -64,7 +62,7 @@ impl Conn {
                     return Poll::Pending;
                 }
                 Next::Read => {
-                    if let Some(chunk) = poll_read(io, cx, &self.shared, &mut blocked) {
+                    if let Some(chunk) = poll_read(below, cx, &self.shared, &mut blocked) {
                         self.turn += 1;
                         self.fresh = true;
                         self.shared.lock().received(chunk.len());
@@ -79,10 +77,10 @@ impl Conn {
                 }
                 Next::ReadAhead => {
                     self.turn += 1;
-                    poll_read_ahead(io, cx, &self.shared, &mut blocked);
+                    poll_read_ahead(below, cx, &self.shared, &mut blocked);
                 }
                 Next::Discard => {
-                    if let Some(chunk) = poll_read(io, cx, &self.shared, &mut blocked) {
+                    if let Some(chunk) = poll_read(below, cx, &self.shared, &mut blocked) {
                         self.turn += 1;
                         self.shared.lock().discarded(chunk.len());
                     }
@@ -100,30 +98,26 @@ impl Conn {
 
 /// Sends from the queue once.
 pub(super) fn poll_flush(
-    io: &mut AnyIo,
+    below: &mut Below,
     cx: &mut Context<'_>,
     shared: &Arc<Shared>,
     blocked: &mut Blocked,
 ) {
     let mut queue = shared.lock().start_flush();
-    let mut io = Pin::new(io);
-    let polled = if let Some(slice) = queue.as_single() {
-        io.as_mut().poll_write(cx, slice)
-    } else {
-        queue.with_slices(|slices| io.as_mut().poll_write_vectored(cx, slices))
-    };
-    let (sent, error) = match polled {
-        Poll::Ready(Ok(0)) => (0, Some(io::ErrorKind::WriteZero.into())),
+    let (sent, error) = match below.poll_write(cx, &queue) {
+        Poll::Ready(Ok(Sent { taken: 0, .. })) => {
+            (Sent::NOTHING, Some(io::ErrorKind::WriteZero.into()))
+        }
         Poll::Ready(Ok(sent)) => (sent, None),
-        Poll::Ready(Err(error)) => (0, Some(error)),
+        Poll::Ready(Err(error)) => (Sent::NOTHING, Some(error)),
         Poll::Pending => {
             blocked.write = true;
-            (0, None)
+            (Sent::NOTHING, None)
         }
     };
-    queue.advance(sent);
+    queue.advance(sent.taken);
     let mut core = shared.lock();
-    let drained = core.finish_flush(queue, sent, io.holds_back(), shared.limits());
+    let drained = core.finish_flush(queue, &sent, below.holds_back(), shared.limits());
     let failed = error.map(|error| core.io_failed(error));
     shared.arm(&mut core);
     drop(core);
@@ -133,12 +127,12 @@ pub(super) fn poll_flush(
 
 /// Flushes a layer that buffers what it takes.
 pub(super) fn poll_flush_below(
-    io: &mut AnyIo,
+    below: &mut Below,
     cx: &mut Context<'_>,
     shared: &Arc<Shared>,
     blocked: &mut Blocked,
 ) {
-    match Pin::new(io).poll_flush(cx) {
+    match below.poll_flush(cx) {
         Poll::Ready(Ok(())) => shared.lock().flushed_below(),
         Poll::Ready(Err(error)) => fail(shared, error),
         Poll::Pending => blocked.write = true,
@@ -147,12 +141,12 @@ pub(super) fn poll_flush_below(
 
 /// Ends the sending side.
 pub(super) fn poll_fin(
-    io: &mut AnyIo,
+    below: &mut Below,
     cx: &mut Context<'_>,
     shared: &Arc<Shared>,
     blocked: &mut Blocked,
 ) {
-    match Pin::new(io).poll_shutdown(cx) {
+    match below.poll_shutdown(cx) {
         Poll::Ready(Ok(())) => {
             let wakes = shared.lock().fin_sent();
             wakes.wake();
@@ -164,12 +158,12 @@ pub(super) fn poll_fin(
 
 /// Reads before the protocol can take it.
 pub(super) fn poll_read_ahead(
-    io: &mut AnyIo,
+    below: &mut Below,
     cx: &mut Context<'_>,
     shared: &Arc<Shared>,
     blocked: &mut Blocked,
 ) {
-    if let Some(chunk) = poll_read(io, cx, shared, blocked) {
+    if let Some(chunk) = poll_read(below, cx, shared, blocked) {
         let wakes = shared.lock().received_ahead(chunk);
         wakes.wake();
     }
@@ -178,18 +172,23 @@ pub(super) fn poll_read_ahead(
 /// Reads once, into the worker's buffer. EOF and errors go to the core; `None` then, and when
 /// there is nothing to read.
 fn poll_read(
-    io: &mut AnyIo,
+    below: &mut Below,
     cx: &mut Context<'_>,
     shared: &Arc<Shared>,
     blocked: &mut Blocked,
 ) -> Option<BytesMut> {
-    match poll_chunk(io, cx) {
-        Poll::Ready(Ok(chunk)) if chunk.is_empty() => {
+    match poll_chunk(below, cx) {
+        Poll::Ready(Ok((chunk, _))) if chunk.is_empty() => {
             let wakes = shared.lock().received_eof();
             wakes.wake();
             None
         }
-        Poll::Ready(Ok(chunk)) => Some(chunk),
+        Poll::Ready(Ok((chunk, more))) => {
+            if more {
+                shared.lock().may_read_more();
+            }
+            Some(chunk)
+        }
         Poll::Ready(Err(error)) => {
             fail(shared, error);
             None
@@ -207,17 +206,25 @@ fn fail(shared: &Arc<Shared>, error: io::Error) {
 }
 
 thread_local! {
+    /// Initialized bytes to read into.
     static READ_BUFFER: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
 /// Reads into the buffer of this thread and splits off what came: no copy, and no allocation as
-/// long as earlier pieces have been dropped.
-fn poll_chunk(io: &mut AnyIo, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+/// long as earlier pieces have been dropped. The flag says that the buffer was filled.
+fn poll_chunk(below: &mut Below, cx: &mut Context<'_>) -> Poll<io::Result<(BytesMut, bool)>> {
     let mut buffer = READ_BUFFER.take();
-    if !buffer.try_reclaim(MAX_DELIVERY) && buffer.capacity() < MIN_READ {
-        buffer = BytesMut::with_capacity(MAX_DELIVERY);
+    if buffer.len() < MIN_READ {
+        buffer.clear();
+        if buffer.try_reclaim(MAX_DELIVERY) {
+            buffer.resize(MAX_DELIVERY, 0);
+        } else {
+            buffer = BytesMut::zeroed(MAX_DELIVERY);
+        }
     }
-    let polled = poll_read_buf(Pin::new(io), cx, &mut buffer).map_ok(|len| buffer.split_to(len));
+    let polled = below
+        .poll_read(cx, &mut buffer)
+        .map_ok(|len| (buffer.split_to(len), len > 0 && buffer.is_empty()));
     READ_BUFFER.set(buffer);
     polled
 }

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use super::Recorder;
 use crate::close_reason::{CloseKind, CloseReason, Side};
 use crate::connection::{Blocked, Event, Leftover, Next};
+use crate::io::Sent;
 use crate::limits::Limits;
 use crate::protocol::{Protocol, Result};
 use crate::shared::Shared;
@@ -248,7 +249,12 @@ impl<P: Protocol> Harness<P> {
             let mut queue = core.start_flush();
             let sent = queue.drain_all();
             written.extend_from_slice(&sent);
-            let wakes = core.finish_flush(queue, sent.len(), false, shared.limits());
+            let wakes = core.finish_flush(
+                queue,
+                &Sent { taken: sent.len(), all: true },
+                false,
+                shared.limits(),
+            );
             drop(core);
             wakes.wake();
             true

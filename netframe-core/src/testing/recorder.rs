@@ -15,7 +15,7 @@ use crate::factory::DynFactory;
 use crate::handle::Handle;
 use crate::home::Home;
 use crate::info::{ConnectionInfo, Extensions};
-use crate::io::Layer;
+use crate::io::{Layer, Sent};
 use crate::limits::Limits;
 use crate::protocol::Result;
 use crate::service::Service;
@@ -83,7 +83,8 @@ impl Recorder {
         let mut core = self.facade.shared.lock();
         let mut queue = core.start_flush();
         let written = queue.drain_all();
-        let wakes = core.finish_flush(queue, written.len(), false, self.facade.shared.limits());
+        let sent = Sent { taken: written.len(), all: true };
+        let wakes = core.finish_flush(queue, &sent, false, self.facade.shared.limits());
         drop(core);
         wakes.wake();
         written

@@ -17,7 +17,6 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 
 use crate::addr::Addr;
 use crate::endpoint::Endpoint;
-use crate::io::AnyIo;
 use crate::listener::{Connect, Incoming, Listen};
 
 /// Connections that wait to be accepted, unless said otherwise: 1024, as for a socket.
@@ -160,7 +159,7 @@ impl Listen for MemListener {
         let arrived = self.0.arrivals.lock().await.recv().await;
         let (mut stream, peer) = arrived.expect("the network keeps a sender until we are dropped");
         stream.abort = false;
-        Ok(Incoming::new(AnyIo::new(stream), peer, self.0.addr.clone()))
+        Ok(Incoming::new(stream, peer, self.0.addr.clone()))
     }
 
     fn endpoint(&self) -> &Endpoint {
@@ -196,7 +195,7 @@ pub struct MemConnector {
 impl Connect for MemConnector {
     async fn connect(&self) -> io::Result<Incoming> {
         let (stream, [peer, local]) = self.network.open(&self.name).await?;
-        Ok(Incoming::new(AnyIo::new(stream), peer, local))
+        Ok(Incoming::new(stream, peer, local))
     }
 }
 
@@ -217,19 +216,20 @@ mod tests {
         let mut listener = listen(&network, 8);
         assert_eq!(listener.endpoint().to_string(), "mem://x");
         for number in 1..3 {
-            let mut ours = network.connector("x").connect().await.unwrap();
-            ours.io.write_all(b"sent before accept").await.unwrap();
-            let mut theirs = listener.accept().await.unwrap();
+            let ours = network.connector("x").connect().await.unwrap();
+            let theirs = listener.accept().await.unwrap();
             assert_eq!((&ours.peer, &ours.local), (&theirs.local, &theirs.peer));
             assert_eq!(theirs.local.to_string(), "mem://x");
             assert_eq!(theirs.peer.to_string(), format!("mem://x#{number}"));
-            theirs.io.write_all(b"answer").await.unwrap();
-            let mut text = [0; 18];
-            theirs.io.read_exact(&mut text).await.unwrap();
-            assert_eq!(&text, b"sent before accept");
+            let (mut ours, mut theirs) = (ours.into_io().unwrap(), theirs.into_io().unwrap());
+            ours.write_all(b"question").await.unwrap();
+            theirs.write_all(b"answer").await.unwrap();
+            let mut text = [0; 8];
+            theirs.read_exact(&mut text).await.unwrap();
+            assert_eq!(&text, b"question");
             drop(theirs);
             let mut text = String::new();
-            ours.io.read_to_string(&mut text).await.unwrap();
+            ours.read_to_string(&mut text).await.unwrap();
             assert_eq!(text, "answer");
         }
     }
@@ -256,9 +256,9 @@ mod tests {
         let endpoint = "mem://x?capacity=3".parse().unwrap();
         let mut listener = network.listen(endpoint, "x", 8).unwrap();
         let mut ours = network.connect("x").await.unwrap();
-        let mut theirs = listener.accept().await.unwrap();
+        let mut theirs = listener.accept().await.unwrap().into_io().unwrap();
         assert_eq!(ours.write(b"12345").await.unwrap(), 3);
-        assert_eq!(theirs.io.write(b"12345").await.unwrap(), 3);
+        assert_eq!(theirs.write(b"12345").await.unwrap(), 3);
     }
 
     #[test]

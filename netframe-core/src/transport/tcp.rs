@@ -5,11 +5,13 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 
 use async_trait::async_trait;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, lookup_host};
 
 use crate::addr::Addr;
 use crate::endpoint::{Address, Endpoint, Host, TcpOptions};
 use crate::error::Error;
+#[cfg(unix)]
+use crate::io::Below;
 use crate::listener::{Connect, Incoming, Listen};
 
 /// A bound and listening socket, not yet tied to a runtime: each worker takes its own acceptor.
@@ -63,12 +65,11 @@ impl Bound {
 
     /// An acceptor that is tied to the current runtime.
     pub(crate) fn acceptor(&self) -> io::Result<TcpAcceptor> {
-        let listener = TcpListener::from_std(self.socket.try_clone()?)?;
         Ok(TcpAcceptor {
-            local: listener.local_addr()?,
+            local: self.socket.local_addr()?,
             options: options(&self.endpoint),
             endpoint: self.endpoint.clone(),
-            listener,
+            listener: listener(self.socket.try_clone()?)?,
         })
     }
 }
@@ -76,17 +77,51 @@ impl Bound {
 /// A listening TCP socket.
 #[derive(Debug)]
 pub struct TcpAcceptor {
-    listener: TcpListener,
+    listener: Listener,
     local: SocketAddr,
     endpoint: Endpoint,
     options: TcpOptions,
 }
 
+/// The socket as the runtime watches it. Where there is a poller, a connection is not to be
+/// registered with the runtime as it is accepted.
+#[cfg(unix)]
+type Listener = tokio::io::unix::AsyncFd<mio::net::TcpListener>;
+#[cfg(not(unix))]
+type Listener = tokio::net::TcpListener;
+
+#[cfg(unix)]
+fn listener(socket: StdListener) -> io::Result<Listener> {
+    crate::poller::watch(mio::net::TcpListener::from_std(socket))
+}
+#[cfg(not(unix))]
+fn listener(socket: StdListener) -> io::Result<Listener> {
+    Listener::from_std(socket)
+}
+
 #[async_trait]
 impl Listen for TcpAcceptor {
+    #[cfg(unix)]
+    async fn accept(&mut self) -> io::Result<Incoming> {
+        loop {
+            let mut ready = self.listener.readable().await?;
+            let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) else {
+                continue;
+            };
+            let (stream, peer) = accepted?;
+            let local =
+                if self.local.ip().is_unspecified() { stream.local_addr()? } else { self.local };
+            set_options(&SockRef::from(&stream), peer, &self.options)?;
+            return Ok(Incoming::over(Below::Polled(stream), peer.into(), local.into()));
+        }
+    }
+
+    #[cfg(not(unix))]
     async fn accept(&mut self) -> io::Result<Incoming> {
         let (stream, peer) = self.listener.accept().await?;
-        incoming(stream, peer, self.local, &self.options)
+        let local = stream.local_addr()?;
+        set_options(&SockRef::from(&stream), peer, &self.options)?;
+        Ok(Incoming::new(stream, peer.into(), local.into()))
     }
 
     fn endpoint(&self) -> &Endpoint {
@@ -130,22 +165,15 @@ async fn connect(addr: SocketAddr, options: &TcpOptions) -> io::Result<Incoming>
     set_buffers(&SockRef::from(&socket), options)?;
     let stream = socket.connect(addr).await?;
     let local = stream.local_addr()?;
-    incoming(stream, addr, local, options)
+    set_options(&SockRef::from(&stream), addr, options)?;
+    Ok(Incoming::new(stream, addr.into(), local.into()))
 }
 
-/// Sets what the endpoint asks of each connection. `bound` is the listener's address, which is the
-/// connection's own unless it stands for all.
-fn incoming(
-    stream: TcpStream,
-    peer: SocketAddr,
-    bound: SocketAddr,
-    options: &TcpOptions,
-) -> io::Result<Incoming> {
-    let local = if bound.ip().is_unspecified() { stream.local_addr()? } else { bound };
+/// Sets what the endpoint asks of each connection.
+fn set_options(socket: &Socket, peer: SocketAddr, options: &TcpOptions) -> io::Result<()> {
     if options.nodelay {
-        stream.set_nodelay(true)?;
+        socket.set_tcp_nodelay(true)?;
     }
-    let socket = SockRef::from(&stream);
     if let Some(idle) = options.keepalive {
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
     }
@@ -160,7 +188,7 @@ fn incoming(
     if let Some(timeout) = options.user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;
     }
-    Ok(Incoming::new(stream.into(), peer.into(), local.into()))
+    Ok(())
 }
 
 /// Buffer sizes are set before the handshake, as they decide the window scale.
@@ -176,11 +204,10 @@ fn set_buffers(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
 
 async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
     match endpoint.address() {
-        Address::Inet { host: Host::Ip(ip), port } => Ok(vec![SocketAddr::new(*ip, *port)]),
         Address::Inet { host: Host::Name(name), port } => {
             Ok(lookup_host((name.as_str(), *port)).await?.collect())
         }
-        _ => Err(io::ErrorKind::InvalidInput.into()),
+        address => Ok(address.socket_addr().into_iter().collect()),
     }
 }
 
@@ -189,5 +216,5 @@ fn no_address() -> io::Error {
 }
 
 fn options(endpoint: &Endpoint) -> TcpOptions {
-    endpoint.tcp().cloned().unwrap_or_default()
+    endpoint.tcp().copied().unwrap_or_default()
 }

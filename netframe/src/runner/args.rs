@@ -1,0 +1,95 @@
+//! The command line, its help included.
+
+use std::num::NonZeroUsize;
+
+use clap::{Parser, Subcommand, value_parser};
+use netframe::{DRAIN_DEADLINE, Endpoint, Workers};
+use tracing_subscriber::filter::Targets;
+
+use super::log;
+use super::registry::{self, Entry};
+use super::setting::Setting;
+
+/// Far above any number of cores, and far below what would exhaust a machine.
+const MAX_WORKERS: usize = 1024;
+
+/// Seconds: a day.
+const MAX_DRAIN: u64 = 24 * 60 * 60;
+
+const EXAMPLES: &str = "\
+Examples:
+  netframe serve echo tcp://127.0.0.1:7007
+  netframe serve --help        (all options and protocols)
+
+Exit codes:
+  0         stopped by SIGINT or SIGTERM
+  1         could not start, or a listener broke
+  2         the command line is wrong
+  130, 143  stopped at once by a second SIGINT or SIGTERM";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  netframe serve echo tcp://127.0.0.1:7007
+  netframe serve hello 'tcp://[::1]:0' tcp://localhost:12345
+  netframe serve line-echo tcp://0.0.0.0:7007 --set delimiter=crlf --set max_length=1000";
+
+/// Serves network protocols by their names.
+#[derive(Debug, Parser)]
+#[command(name = "netframe", version, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Serve(Serve),
+}
+
+/// Serves a protocol on one or more endpoints.
+///
+/// Once all are ready, prints one line on stdout for each, with the real port:
+/// `listening echo tcp://127.0.0.1:7007`. If one cannot be listened on, none is.
+///
+/// SIGINT (Ctrl-C) and SIGTERM drain: nothing new is accepted, and what is under way
+/// gets time to finish. A second signal stops the program at once.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+#[command(after_help = format!("{}\n{SERVE_EXAMPLES}", registry::help()))]
+pub(super) struct Serve {
+    /// Name of the protocol; all are listed below.
+    #[arg(value_parser = registry::find)]
+    pub(super) protocol: &'static Entry,
+
+    /// Where to listen, such as tcp://127.0.0.1:7007; port 0 picks a free one.
+    #[arg(required = true, value_name = "ENDPOINT")]
+    pub(super) endpoints: Vec<Endpoint>,
+
+    /// Set an option of the protocol; once for each.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) settings: Vec<Setting>,
+
+    /// Worker threads; one per core without this.
+    #[arg(long, value_name = "N", value_parser = workers)]
+    pub(super) workers: Option<Workers>,
+
+    /// Seconds that open connections get to finish when the server stops.
+    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_DEADLINE.as_secs())]
+    #[arg(value_parser = value_parser!(u64).range(..=MAX_DRAIN))]
+    pub(super) drain: u64,
+
+    /// Log to stderr: off, error, warn, info, debug or trace.
+    ///
+    /// Also by module: `warn,netframe_core=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log::filter)]
+    pub(super) log: Targets,
+}
+
+fn workers(text: &str) -> Result<Workers, String> {
+    text.parse()
+        .ok()
+        .filter(|count: &NonZeroUsize| count.get() <= MAX_WORKERS)
+        .map(Workers::Count)
+        .ok_or_else(|| format!("expected a number from 1 to {MAX_WORKERS}"))
+}

@@ -1,0 +1,54 @@
+//! `netframe serve`: one protocol on its endpoints, until a signal.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use netframe::{Endpoint, Monitor, Reactor, Stats, Workers};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::args::Serve;
+use super::failure::Failure;
+use super::{log, setting, signals};
+
+/// Serves until a signal, then drains.
+pub(super) fn serve(args: Serve) -> Result<(), Failure> {
+    let name = args.protocol.name;
+    let mut server = args.protocol.server(setting::table(args.settings)?)?.name(name);
+    for endpoint in args.endpoints {
+        server = server.listen(endpoint)?;
+    }
+    log::start(args.log);
+    let workers = args.workers.unwrap_or(Workers::PerCore);
+    let reactor = Reactor::builder().workers(workers).build()?.serve(server)?;
+    // Before anything is announced: whoever reads that may send a signal at once.
+    let asked = signals::watch().map_err(|source| Failure::Signals { source })?;
+    let endpoints: Vec<_> = reactor.endpoints().cloned().collect();
+    let mut monitor = None;
+    let report = reactor.run(|running| {
+        monitor = Some(running);
+        async move {
+            if let Err(error) = announce(name, &endpoints) {
+                warn!(%error, "cannot tell on stdout what is ready");
+            }
+            if let Ok(signal) = asked.await {
+                info!("{signal}: draining for at most {} s; once more to stop at once", args.drain);
+            }
+            Instant::now() + Duration::from_secs(args.drain)
+        }
+    })?;
+    for (name, stats) in monitor.iter().flat_map(Monitor::stats) {
+        let Stats { accepted, bytes_in, bytes_out, .. } = stats;
+        info!(name, accepted, bytes_in, bytes_out, "stopped: {report}");
+    }
+    report.failure.map_or(Ok(()), |source| Err(Failure::Listener { source }))
+}
+
+/// Tells whoever waits for it that the endpoints are ready.
+fn announce(protocol: &str, endpoints: &[Endpoint]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    for endpoint in endpoints {
+        writeln!(stdout, "listening {protocol} {endpoint}")?;
+    }
+    stdout.flush()
+}
