@@ -60,7 +60,7 @@ pub(crate) async fn bind(
     network: &MemNetwork,
 ) -> Result<Bound, Error> {
     if needs == Needs::Stream && endpoint.kind().is_datagram() {
-        return Err(Error::NeedsStream { endpoint: endpoint.clone() });
+        return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
     }
     built(endpoint)?;
     match (endpoint.kind(), endpoint.address()) {
@@ -68,7 +68,7 @@ pub(crate) async fn bind(
         (EndpointKind::Mem, Address::Name(name)) => {
             let listener = network
                 .listen(endpoint.clone(), name, mem::BACKLOG)
-                .map_err(|source| Error::Listen { endpoint: endpoint.clone(), source })?;
+                .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
             Ok(Bound::custom(Box::new(listener)))
         }
         _ => Err(unsupported(endpoint)),
@@ -82,7 +82,7 @@ pub(crate) fn connector(
     network: &MemNetwork,
 ) -> Result<Box<dyn Connect>, Error> {
     if needs == Needs::Stream && endpoint.kind().is_datagram() {
-        return Err(Error::NeedsStream { endpoint: endpoint.clone() });
+        return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
     }
     built(endpoint)?;
     match (endpoint.kind(), endpoint.address()) {
@@ -96,7 +96,7 @@ pub(crate) fn connector(
 fn built(endpoint: &Endpoint) -> Result<(), Error> {
     match endpoint.layers().first() {
         Some(layer) => Err(Error::Unsupported {
-            endpoint: endpoint.clone(),
+            endpoint: Box::new(endpoint.clone()),
             what: format!("the layer `{layer}`"),
         }),
         None => Ok(()),
@@ -105,7 +105,7 @@ fn built(endpoint: &Endpoint) -> Result<(), Error> {
 
 fn unsupported(endpoint: &Endpoint) -> Error {
     Error::Unsupported {
-        endpoint: endpoint.clone(),
+        endpoint: Box::new(endpoint.clone()),
         what: format!("the kind `{}`", endpoint.kind()),
     }
 }

@@ -119,12 +119,14 @@ impl ClientBuilder {
             None => connector.connect().await,
             Some(after) => match timeout(after, connector.connect()).await {
                 Ok(connected) => connected,
-                Err(_) => return Err(Error::ConnectTimeout { endpoint, after }),
+                Err(_) => {
+                    return Err(Error::ConnectTimeout { endpoint: Box::new(endpoint), after });
+                }
             },
         };
         let incoming = match connected {
             Ok(incoming) => incoming,
-            Err(source) => return Err(Error::Connect { endpoint, source }),
+            Err(source) => return Err(Error::Connect { endpoint: Box::new(endpoint), source }),
         };
         Ok(start(incoming, endpoint.kind(), endpoint.to_string(), &*self.factory, self.limits))
     }

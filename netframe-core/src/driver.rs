@@ -232,9 +232,9 @@ impl<P: Protocol> Drop for Running<P> {
 
 /// Runs one connection under one protocol to its end or its switch.
 ///
-/// This future is what an idle connection costs. Hence it is a block, as an `async fn` would hold
-/// its argument twice; locals that live across an await are few; and what only a waiting handler
-/// needs is behind a pointer.
+/// This future is what an idle connection costs: locals that live across an await are few, and what
+/// only a waiting handler needs is behind a pointer.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would hold its argument twice")]
 fn drive<P: Protocol>(mut running: Running<P>) -> impl Future<Output = ()> + Send {
     async move {
         let mut event = Event::Made;
@@ -283,38 +283,5 @@ impl<F: Factory> Erased for F {
             }
             Err(panic) => conn.shared.lock().handler_panicked(panic_text(&*panic)),
         }
-    }
-}
-
-#[cfg(test)]
-mod size_tests {
-    use super::*;
-    use crate::protocol::Result;
-    struct Echo;
-    impl Protocol for Echo {
-        fn data_received(
-            &mut self,
-            t: &mut dyn crate::Transport,
-            data: &mut BytesMut,
-        ) -> impl Future<Output = Result> + Send {
-            t.write_bytes(data.split().freeze());
-            std::future::ready(Ok(()))
-        }
-    }
-    fn size<F>(_: impl Fn(Running<Echo>) -> F) -> usize {
-        size_of::<F>()
-    }
-    #[test]
-    fn sizes() {
-        println!(
-            "conn {} facade {} info {} running {} drive {} shared {} core {}",
-            size_of::<Conn>(),
-            size_of::<Facade>(),
-            size_of::<ConnectionInfo>(),
-            size_of::<Running<Echo>>(),
-            size(|r| drive(r)),
-            size_of::<Shared>(),
-            size_of::<crate::connection::Core>()
-        );
     }
 }

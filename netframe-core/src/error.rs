@@ -19,10 +19,10 @@ pub enum Error {
     #[error(transparent)]
     Limits(#[from] LimitError),
     /// netframe does not have this kind of endpoint, or not in this role.
-    #[error("`{endpoint}`: {what} is not built yet; use tcp:// or mem://")]
+    #[error("`{endpoint}`: {what} is not built yet; tcp:// and mem:// are")]
     Unsupported {
         /// The endpoint asked for.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// What is missing.
         what: String,
     },
@@ -30,13 +30,13 @@ pub enum Error {
     #[error("`{endpoint}` carries datagrams, but the protocol needs a stream; use tcp://")]
     NeedsStream {
         /// The endpoint asked for.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
     },
     /// A name has no address.
     #[error("cannot find an address for `{endpoint}`")]
     Resolve {
         /// The endpoint asked for.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// What the resolver said.
         source: io::Error,
     },
@@ -44,7 +44,7 @@ pub enum Error {
     #[error("cannot listen on {endpoint}{}", hint(.source))]
     Listen {
         /// The endpoint asked for.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// What the operating system said.
         source: io::Error,
     },
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("cannot connect to {endpoint}")]
     Connect {
         /// The endpoint asked for.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// What the operating system said.
         source: io::Error,
     },
@@ -62,7 +62,7 @@ pub enum Error {
     )]
     ConnectTimeout {
         /// The endpoint asked for.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// The time it was given.
         after: Duration,
     },

@@ -105,7 +105,10 @@ impl Running {
 
 /// Has the current runtime tell when `fd` is readable.
 pub(crate) fn watch<T: AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
-    #[expect(deprecated, reason = "the newer one is unsafe for the sake of types whose `as_raw_fd` lies; mio's do not")]
+    #[expect(
+        deprecated,
+        reason = "the newer one is unsafe for the sake of types whose `as_raw_fd` lies; mio's do not"
+    )]
     AsyncFd::with_interest(fd, tokio::io::Interest::READABLE)
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::acceptor::Acceptor;
 use crate::bind::{Bound, bind};
@@ -278,7 +278,7 @@ impl ReadyServer {
         for bound in &self.bound {
             let listener = bound
                 .acceptor()
-                .map_err(|source| Error::Listen { endpoint: bound.endpoint(), source })?;
+                .map_err(|source| Error::Listen { endpoint: Box::new(bound.endpoint()), source })?;
             listeners.extend(listener);
         }
         let home = Home::start(Arc::clone(&self.service), inbox);
@@ -324,7 +324,7 @@ impl ServerPart {
             let _ = timeout(ABORT_GRACE, self.home.emptied()).await;
         }
         let report = DrainReport { drained: open - rest.min(open), aborted: rest, failure: None };
-        info!(service = %self.home.service.name, %report, "stopped");
+        debug!(service = %self.home.service.name, %report, "stopped");
         report
     }
 

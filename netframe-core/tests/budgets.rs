@@ -2,6 +2,8 @@
 //! Counts do not depend on the machine or its load, so they are asserted. `docs/performance.md`
 //! gives the figures; `cargo test -p netframe-core --test budgets -- --nocapture` prints them.
 
+#![expect(clippy::unwrap_used, reason = "this is all test code")]
+
 use std::future::{Future, ready};
 use std::io::{Read, Write};
 use std::net::TcpStream;

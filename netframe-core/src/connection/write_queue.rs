@@ -20,6 +20,7 @@ const POOL_LEN: usize = 16;
 const POOL_BUFFER: usize = 64 * 1024;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept: connections hold them")]
     static POOL: RefCell<Vec<Box<WriteQueue>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -58,6 +58,7 @@ impl Conn {
                     if self.turn >= DELIVERIES_PER_TURN =>
                 {
                     self.turn = 0;
+                    self.shared.lock().may_read_more(); // it was not read after all
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }

@@ -23,7 +23,8 @@ pub(crate) struct Bound {
 /// Binds and listens. Of a name with several addresses the first that works is taken.
 pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Bound, Error> {
     let resolved = resolve(endpoint).await;
-    let addrs = resolved.map_err(|source| Error::Resolve { endpoint: endpoint.clone(), source })?;
+    let addrs = resolved
+        .map_err(|source| Error::Resolve { endpoint: Box::new(endpoint.clone()), source })?;
     let mut refused = None;
     for addr in addrs {
         match listen(addr, &options(endpoint)) {
@@ -34,7 +35,7 @@ pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Bound, Error> {
         }
     }
     let source = refused.unwrap_or_else(no_address);
-    Err(Error::Listen { endpoint: endpoint.clone(), source })
+    Err(Error::Listen { endpoint: Box::new(endpoint.clone()), source })
 }
 
 fn listen(addr: SocketAddr, options: &TcpOptions) -> io::Result<(StdListener, SocketAddr)> {

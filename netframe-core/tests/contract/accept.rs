@@ -1,1 +1,215 @@
+//! Rule 10: accept errors are sorted; a listener never ends silently, and never spins.
 
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use netframe_core::transport::mem::MemNetwork;
+use netframe_core::{Endpoint, Incoming, Limits, Listen, Server};
+
+use crate::probe::echo;
+use crate::world::{Dialer, Net, until};
+
+on_every_transport! {
+    rule10_an_error_of_one_connection_is_passed_over,
+    rule10_a_fatal_error_is_reported,
+    rule10_a_fatal_error_is_in_the_report_of_shutdown,
+    rule10_out_of_descriptors_sheds_a_connection,
+    rule10_a_listener_that_always_fails_leaves_time_to_others,
+}
+
+on_paused_clock! {
+    rule10_out_of_resources_backs_off,
+    rule10_a_stop_does_not_wait_for_the_backoff,
+}
+
+/// A listener that fails as its script says before it asks the one behind it.
+struct Scripted {
+    script: VecDeque<io::Error>,
+    behind: Box<dyn Listen>,
+    calls: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Listen for Scripted {
+    async fn accept(&mut self) -> io::Result<Incoming> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.script.pop_front() {
+            Some(error) => Err(error),
+            None => self.behind.accept().await,
+        }
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        self.behind.endpoint()
+    }
+}
+
+/// A bare TCP listener, as a user might bring one.
+struct Tcp(tokio::net::TcpListener, Endpoint);
+
+#[async_trait]
+impl Listen for Tcp {
+    async fn accept(&mut self) -> io::Result<Incoming> {
+        let (stream, peer) = self.0.accept().await?;
+        let local = stream.local_addr()?;
+        Ok(Incoming::new(stream, peer.into(), local.into()))
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.1
+    }
+}
+
+async fn scripted(net: Net, errnos: &[i32]) -> (Scripted, Dialer) {
+    let network = MemNetwork::new();
+    let (behind, endpoint): (Box<dyn Listen>, _) = match net {
+        Net::Tcp => {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let endpoint: Endpoint =
+                format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+            (Box::new(Tcp(listener, endpoint.clone())), endpoint)
+        }
+        Net::Mem => {
+            let endpoint = net.endpoint("scripted");
+            (Box::new(network.listen(endpoint.clone(), "scripted", 100).unwrap()), endpoint)
+        }
+    };
+    let script = errnos.iter().copied().map(io::Error::from_raw_os_error).collect();
+    let scripted = Scripted { script, behind, calls: Arc::default() };
+    (scripted, Dialer::new(network, endpoint))
+}
+
+async fn serve(listener: Scripted) -> Server {
+    Server::builder(echo).limits(Limits::default()).listen_on(listener).bind().await.unwrap()
+}
+
+/// See accept(2), "error handling".
+const ONE_CONNECTION: [i32; 11] = [
+    libc::ECONNABORTED,
+    libc::EINTR,
+    libc::EPROTO,
+    libc::EPERM,
+    libc::ETIMEDOUT,
+    libc::ENETDOWN,
+    libc::ENETUNREACH,
+    libc::EHOSTUNREACH,
+    libc::ENOPROTOOPT,
+    libc::EOPNOTSUPP,
+    libc::ECONNRESET,
+];
+
+async fn rule10_an_error_of_one_connection_is_passed_over(net: Net) {
+    let (listener, dialer) = scripted(net, &ONE_CONNECTION).await;
+    let server = serve(listener).await;
+    dialer.connect().await.unwrap().ping(b"served").await;
+    assert_eq!(server.stats().accept_errors, ONE_CONNECTION.len() as u64);
+    assert_eq!(server.stats().accept_pauses, 0);
+    assert_eq!(server.shutdown(Duration::from_secs(30)).await.aborted, 0);
+}
+
+async fn rule10_out_of_resources_backs_off(net: Net) {
+    let none_left =
+        [libc::ENOBUFS, libc::ENOMEM, libc::ENFILE, libc::EMFILE, libc::EXDEV, libc::ENOMEM];
+    let (listener, dialer) = scripted(net, &none_left).await;
+    let calls = Arc::clone(&listener.calls);
+    let started = Instant::now();
+    let server = serve(listener).await;
+    until(|| calls.load(Ordering::SeqCst) > 0).await;
+    // 50, 100, 200, 400 and 800 ms; at ENFILE the acceptor asks once more, to shed, and meets EMFILE.
+    dialer.connect().await.unwrap().ping(b"served").await;
+    let (took, pauses) = (started.elapsed().as_millis(), server.stats().accept_pauses);
+    assert_eq!(pauses, 5);
+    assert!((1550..1600).contains(&took), "{took} ms");
+    server.shutdown(Duration::from_secs(30)).await;
+}
+
+async fn rule10_a_stop_does_not_wait_for_the_backoff(net: Net) {
+    let (listener, _) = scripted(net, &[libc::ENOMEM; 100]).await;
+    let server = serve(listener).await;
+    until(|| server.stats().accept_pauses > 0).await;
+    let started = Instant::now();
+    server.shutdown(Duration::from_secs(30)).await;
+    assert!(started.elapsed() < Duration::from_millis(1));
+}
+
+async fn rule10_out_of_descriptors_sheds_a_connection(net: Net) {
+    let (listener, dialer) = scripted(net, &[libc::EMFILE]).await;
+    let mut shed = dialer.connect().await.unwrap();
+    let server = serve(listener).await;
+    assert_eq!(shed.receive_all().await, b"", "told at once, and politely");
+    dialer.connect().await.unwrap().ping(b"served later").await;
+    let stats = server.stats();
+    assert_eq!((stats.shed, stats.accept_pauses, stats.accepted), (1, 1, 1));
+    server.shutdown(Duration::from_secs(30)).await;
+}
+
+async fn rule10_a_fatal_error_is_reported(net: Net) {
+    for errno in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
+        let (listener, dialer) = scripted(net, &[errno]).await;
+        let report = serve(listener).await.run_until(std::future::pending::<()>()).await;
+        assert_eq!(report.failure.as_ref().unwrap().raw_os_error(), Some(errno));
+        assert!(report.to_string().contains("ended by a broken listener"), "{report}");
+        dialer.connect().await.err().expect("the listener is gone");
+    }
+}
+
+async fn rule10_a_fatal_error_is_in_the_report_of_shutdown(net: Net) {
+    let (listener, dialer) = scripted(net, &[libc::EBADF]).await;
+    let server = serve(listener).await;
+    while dialer.connect().await.is_ok() {} // it has broken
+    let report = server.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(report.failure.unwrap().raw_os_error(), Some(libc::EBADF));
+}
+
+async fn rule10_a_listener_that_always_fails_leaves_time_to_others(net: Net) {
+    /// Fails at once for ever, and tells how often in a row nobody else could run.
+    struct Failing {
+        endpoint: Endpoint,
+        others: Arc<AtomicUsize>,
+        last_seen: usize,
+        in_a_row: usize,
+        verdict: mpsc::UnboundedSender<usize>,
+    }
+
+    #[async_trait]
+    impl Listen for Failing {
+        async fn accept(&mut self) -> io::Result<Incoming> {
+            let others = self.others.load(Ordering::SeqCst);
+            self.in_a_row = if others == self.last_seen { self.in_a_row + 1 } else { 0 };
+            self.last_seen = others;
+            if self.in_a_row == 100_000 {
+                let _ = self.verdict.send(self.in_a_row);
+                return Err(io::Error::from_raw_os_error(libc::EBADF)); // else the test would hang
+            }
+            Err(io::Error::from_raw_os_error(libc::ECONNABORTED))
+        }
+
+        fn endpoint(&self) -> &Endpoint {
+            &self.endpoint
+        }
+    }
+
+    let (verdict, mut verdicts) = mpsc::unbounded_channel();
+    let others = Arc::new(AtomicUsize::new(0));
+    let listener = Failing {
+        endpoint: net.endpoint("failing"),
+        others: Arc::clone(&others),
+        last_seen: 0,
+        in_a_row: 0,
+        verdict,
+    };
+    let server = Server::builder(echo).listen_on(listener).bind().await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+        others.fetch_add(1, Ordering::SeqCst);
+    }
+    server.shutdown(Duration::from_secs(30)).await;
+    assert!(verdicts.try_recv().is_err(), "it kept the thread to itself");
+}

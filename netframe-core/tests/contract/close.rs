@@ -149,7 +149,11 @@ async fn rule3_writes_after_close_or_abort_are_unsent(net: Net) {
     let (probe, mut seen) = Probe::new();
     let probe = probe.on_data(|t, data| {
         t.write(b"sent");
-        if data.starts_with(b"abort") { t.abort() } else { t.close() }
+        if data.starts_with(b"abort") {
+            t.abort()
+        } else {
+            t.close()
+        }
         t.write(b"one");
         t.write_bytes(vec![0; 100_000].into());
         t.with_buffer(&mut |buffer| buffer.extend_from_slice(b"two"));

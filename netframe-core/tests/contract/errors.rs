@@ -1,5 +1,6 @@
 //! Rule 2: an error or a panic anywhere ends that connection only.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,17 +50,18 @@ fn last_words(t: &mut dyn Transport, end: End) -> BoxFuture<'_, Result> {
     end()
 }
 
-/// Has `callback` called; returns the client.
-async fn provoke(callback: &str, world: &World, seen: &mut Events) -> Raw {
-    let mut client = world.connect().await;
+/// Connects and has `callback` called.
+async fn provoke(callback: &str, world: &World, seen: &mut Events) -> io::Result<Raw> {
+    let client = world.dialer().connect().await;
     let handle = seen.made().await;
+    let mut client = client?;
     match callback {
         "data" => client.send("x").await,
         "eof" => client.half_close().await,
         "notified" => handle.notify(),
         _ => {}
     }
-    client
+    Ok(client)
 }
 
 async fn rule2_an_error_in_any_callback_flushes_and_closes(net: Net) {
@@ -68,7 +70,7 @@ async fn rule2_an_error_in_any_callback_flushes_and_closes(net: Net) {
         let world = World::start(net, probe).await;
         for _ in 0..2 {
             // The second one shows that the server goes on.
-            let mut client = provoke(callback, &world, &mut seen).await;
+            let mut client = provoke(callback, &world, &mut seen).await.unwrap();
             if callback == "draining" {
                 let stopping = tokio::spawn(world.server.shutdown(Duration::from_secs(30)));
                 assert_eq!(client.receive_all().await, b"last words", "{callback}");
@@ -92,15 +94,15 @@ async fn rule2_a_panic_in_any_callback_aborts(net: Net) {
         let (probe, mut seen) = ending(callback, || Box::pin(async { panic!("a bug") }));
         let world = World::start(net, probe).await;
         for _ in 0..2 {
-            let mut client = provoke(callback, &world, &mut seen).await;
+            let client = provoke(callback, &world, &mut seen).await;
             if callback == "draining" {
                 let stopping = tokio::spawn(world.server.shutdown(Duration::from_secs(30)));
-                client.receive_reset().await;
+                is_reset(client).await;
                 assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Panic));
                 assert_eq!(stopping.await.unwrap().drained, 1);
                 break;
             }
-            client.receive_reset().await;
+            is_reset(client).await;
             let reason = seen.lost().await;
             assert_eq!(why(&reason), (Side::Local, CloseKind::Panic), "{callback}");
             assert_eq!(reason.source().unwrap().to_string(), "a bug");
@@ -179,8 +181,7 @@ async fn rule2_a_panic_in_build_protocol_ends_that_connection_only(net: Net) {
         echo(info)
     })
     .await;
-    let mut ended = world.connect().await;
-    ended.receive_reset().await;
+    is_reset(world.dialer().connect().await).await;
     world.connect().await.ping(b"the server goes on").await;
     world.until(|stats| stats.closed(CloseKind::Panic) == 1).await;
     world.stop().await;
@@ -192,8 +193,7 @@ async fn rule2_a_refusal_ends_that_connection_only(net: Net) {
         (!first.swap(false, Ordering::SeqCst)).then(|| echo(info))
     });
     let world = World::start(net, factory).await;
-    let mut refused = world.connect().await;
-    refused.receive_reset().await;
+    is_reset(world.dialer().connect().await).await;
     world.connect().await.ping(b"the server goes on").await;
     world.until(|stats| stats.refused == 1 && stats.closed(CloseKind::Closed) == 1).await;
     world.stop().await;
@@ -213,4 +213,12 @@ async fn rule2_a_protocol_error_blames_the_peer(net: Net) {
     assert_eq!(why(&reason), (Side::Peer, CloseKind::ProtocolError));
     assert_eq!(reason.source().unwrap().to_string(), "version 7, expected 1");
     world.stop().await;
+}
+
+/// The reset comes before the connect has returned, or after.
+async fn is_reset(client: io::Result<Raw>) {
+    match client {
+        Ok(mut client) => drop(client.receive_reset().await),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+    }
 }

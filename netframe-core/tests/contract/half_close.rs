@@ -48,12 +48,10 @@ async fn rule4_everything_queued_is_delivered_after_the_peers_fin(net: Net) {
 
 async fn rule4_eof_comes_with_what_is_left_unconsumed(net: Net) {
     let (probe, mut seen) = Probe::new();
-    let probe = probe
-        .on_data(|_, data| done(drop(data.split_to(2))))
-        .on_eof(|t, data| {
-            t.write(data); // it need not be consumed
-            done(t.close())
-        });
+    let probe = probe.on_data(|_, data| done(drop(data.split_to(2)))).on_eof(|t, data| {
+        t.write(data); // it need not be consumed
+        done(t.close())
+    });
     let world = World::start(net, probe).await;
     let mut client = world.connect().await;
     client.send("12345").await;

@@ -1,1 +1,694 @@
+//! Rule 13: `switch` hands the connection to another protocol, in order, and puts layers below it.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use netframe_core::bytes::BytesMut;
+use netframe_core::{
+    BoxFuture, CloseKind, ConnectionInfo, Extensions, Io, Layer, Layered, Residue, Side,
+    TimeoutKind, factory_fn,
+};
+
+use crate::probe::{Echo, Probe, done, echo, why};
+use crate::world::{Gate, Net, World, limits};
+
+on_every_transport! {
+    rule13_earlier_bytes_leave_first_and_callbacks_are_in_order,
+    rule13_residue_is_fed,
+    rule13_residue_is_discarded,
+    rule13_residue_is_rejected,
+    rule13_without_residue_nothing_is_rejected,
+    rule13_it_takes_effect_when_the_handler_returns,
+    rule13_close_and_errors_win,
+    rule13_the_last_call_wins,
+    rule13_what_the_old_protocol_set_does_not_reach_the_new_one,
+    rule13_eof_reaches_the_new_protocol,
+    rule13_handles_survive,
+    rule13_peer_eof_is_watched_for_across_a_switch,
+    rule13_a_panic_in_the_old_connection_lost_is_swallowed,
+    rule13_a_refusal_closes_and_flushes,
+    rule13_a_draining_server_asks_the_new_protocol,
+    rule13_many_switches_lose_no_byte,
+    rule13_a_layer_goes_below_the_new_protocol,
+    rule13_residue_goes_into_the_layer,
+    rule13_a_layer_that_holds_back_is_flushed,
+    rule13_resets_and_aborts_pass_through_a_layer,
+    rule13_a_layer_that_fails_ends_the_connection,
+    rule13_a_layer_that_panics_ends_the_connection,
+    rule13_a_layer_that_waits_can_be_aborted,
+    rule13_a_layer_that_waits_ends_with_its_server,
+}
+
+on_paused_clock! {
+    rule13_a_layer_that_waits_times_out,
+}
+
+async fn rule13_earlier_bytes_leave_first_and_callbacks_are_in_order(net: Net) {
+    let (old, mut seen) = Probe::new();
+    let log = old.log();
+    let new = old.clone().on_made(|t| {
+        t.write(b"new");
+        done(())
+    });
+    let old = old.on_data(move |t, data| {
+        data.clear();
+        t.write_bytes(vec![b'.'; 1 << 20].into());
+        let (log, new) = (log.clone(), new.clone());
+        let factory = move |_: &ConnectionInfo| {
+            log.note("build_protocol");
+            new.clone()
+        };
+        t.switch(Arc::new(factory), Residue::Reject);
+        done(())
+    });
+    let world = World::narrow(net, limits(|_| ()), old).await;
+    let mut client = world.connect().await;
+    client.send("up").await;
+    assert!(client.receive(1 << 20).await.iter().all(|byte| *byte == b'.'));
+    assert_eq!(client.receive(3).await, b"new");
+    client.half_close().await;
+    for event in ["made", "data up", "lost switched by local", "build_protocol", "made", "eof "] {
+        seen.expect(event).await;
+    }
+    seen.expect("lost eof by peer").await;
+    world.stop().await;
+}
+
+/// Switches to a probe with the same log, and leaves all but one byte.
+fn switching(residue: Residue) -> (Probe, crate::probe::Events) {
+    let (probe, seen) = Probe::new();
+    let new = probe.clone();
+    let old = probe.on_data(move |t, data| {
+        let _up = data.split_to(1);
+        t.switch_to(new.clone(), residue);
+        done(())
+    });
+    (old, seen)
+}
+
+async fn rule13_residue_is_fed(net: Net) {
+    let (old, mut seen) = switching(Residue::Feed);
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    client.send("^residue").await;
+    for event in ["made", "data ^residue", "lost switched by local", "made", "data residue"] {
+        seen.expect(event).await;
+    }
+    client.send("more").await;
+    seen.expect("data more").await;
+    drop(client);
+    world.stop().await;
+}
+
+async fn rule13_residue_is_discarded(net: Net) {
+    let (old, mut seen) = switching(Residue::Discard);
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    client.send("^residue").await;
+    for event in ["made", "data ^residue", "lost switched by local", "made"] {
+        seen.expect(event).await;
+    }
+    client.send("more").await;
+    seen.expect("data more").await;
+    drop(client);
+    world.stop().await;
+}
+
+async fn rule13_residue_is_rejected(net: Net) {
+    let (old, mut seen) = switching(Residue::Reject);
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    client.send("^injected").await;
+    assert_eq!(client.receive_all().await, b"");
+    drop(client);
+    let (before, reason) = seen.until_lost().await;
+    assert_eq!(before, ["made", "data ^injected"]);
+    assert_eq!(why(&reason), (Side::Peer, CloseKind::ProtocolError));
+    world.stop().await;
+}
+
+async fn rule13_without_residue_nothing_is_rejected(net: Net) {
+    let (old, mut seen) = switching(Residue::Reject);
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    client.send("^").await;
+    for event in ["made", "data ^", "lost switched by local", "made"] {
+        seen.expect(event).await;
+    }
+    client.send("more").await;
+    seen.expect("data more").await;
+    drop(client);
+    world.stop().await;
+}
+
+async fn rule13_it_takes_effect_when_the_handler_returns(net: Net) {
+    let (old, mut seen) = Probe::new();
+    let (gate, new, log) = (Gate::new(), old.clone(), old.log());
+    let door = gate.clone();
+    let old = old.on_made(move |t| {
+        let (door, log) = (door.clone(), log.clone());
+        t.switch_to(new.clone(), Residue::Feed);
+        Box::pin(async move {
+            assert!(!t.wants_data());
+            t.write(b"ready");
+            door.pass().await;
+            log.note("returns");
+            Ok(())
+        })
+    });
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    assert_eq!(client.receive(5).await, b"ready");
+    client.send("for the new one").await;
+    gate.open();
+    for event in ["made", "returns", "lost switched by local", "made", "data for the new one"] {
+        seen.expect(event).await;
+    }
+    drop(client);
+    world.stop().await;
+}
+
+async fn rule13_close_and_errors_win(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let probe = probe.on_data(|t, data| {
+        t.switch_to(Echo, Residue::Feed);
+        let question = data.split();
+        Box::pin(async move {
+            match &question[..] {
+                b"close" => t.close(),
+                b"abort" => t.abort(),
+                _ => Err("no")?,
+            }
+            Ok(())
+        })
+    });
+    let world = World::start(net, probe).await;
+    for (question, kind) in
+        [("close", CloseKind::Closed), ("abort", CloseKind::Aborted), ("error", CloseKind::Error)]
+    {
+        let mut client = world.connect().await;
+        client.send(question).await;
+        client.half_close().await;
+        assert_eq!(why(&seen.lost().await), (Side::Local, kind), "{question}");
+    }
+    world.stop().await;
+}
+
+async fn rule13_the_last_call_wins(net: Net) {
+    let (probe, _seen) = Probe::new();
+    let not_this = probe.clone().on_made(|t| done(t.abort()));
+    let probe = probe.on_made(move |t| {
+        t.switch_to(not_this.clone(), Residue::Discard);
+        t.switch_to(Echo, Residue::Feed);
+        done(())
+    });
+    let world = World::start(net, probe).await;
+    world.connect().await.ping(b"echoed").await;
+    world.stop().await;
+}
+
+async fn rule13_what_the_old_protocol_set_does_not_reach_the_new_one(net: Net) {
+    let (old, mut seen) = Probe::new();
+    let new = old.clone().on_timed_out(|_| done(()));
+    let old = old.on_data(move |t, _| {
+        t.pause_reading();
+        t.set_coupled(false);
+        t.set_timeout(Some(Duration::from_millis(1)));
+        t.handle().notify();
+        t.switch_to(new.clone(), Residue::Feed);
+        done(())
+    });
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    client.send("x").await;
+    for event in ["made", "data x", "lost switched by local", "made", "data x"] {
+        seen.expect(event).await;
+    }
+    client.send("y").await;
+    seen.expect("data y").await;
+    client.half_close().await;
+    seen.expect("eof ").await;
+    seen.expect("lost eof by peer").await;
+    world.stop().await;
+}
+
+async fn rule13_eof_reaches_the_new_protocol(net: Net) {
+    let (old, mut seen) = Probe::new();
+    let new = old.clone();
+    let old = old.on_data(|_, _| done(())).on_eof(move |t, _| {
+        t.switch_to(new.clone(), Residue::Feed);
+        done(())
+    });
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    client.send("left").await;
+    client.half_close().await;
+    for event in ["made", "data left", "eof left", "lost switched by local", "made", "eof "] {
+        seen.expect(event).await;
+    }
+    seen.expect("lost eof by peer").await;
+    world.stop().await;
+}
+
+async fn rule13_handles_survive(net: Net) {
+    let (old, mut seen) = switching(Residue::Feed);
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    let handle = seen.made().await;
+    client.send("^abc").await;
+    seen.expect("data ^abc").await;
+    seen.expect("lost switched by local").await;
+    assert_eq!(seen.made().await.id(), handle.id());
+    assert!(!handle.is_closed());
+    seen.expect("data abc").await;
+    handle.try_write("from the old handle").unwrap();
+    assert_eq!(client.receive(19).await, b"from the old handle");
+    handle.notify();
+    seen.expect("notified").await;
+    client.half_close().await;
+    let reason = handle.closed().await;
+    assert_eq!(why(&reason), (Side::Peer, CloseKind::Eof));
+    assert_eq!((reason.bytes_in(), reason.bytes_out()), (4, 19), "of the whole connection");
+    world.stop().await;
+}
+
+async fn rule13_peer_eof_is_watched_for_across_a_switch(net: Net) {
+    let (old, mut seen) = Probe::new();
+    let new = old.clone().on_made(|_| Box::pin(std::future::pending()));
+    let old = old.on_data(move |t, data| {
+        data.clear();
+        t.switch_to(new.clone(), Residue::Feed);
+        done(())
+    });
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    let handle = seen.made().await;
+    let watching = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.peer_eof().await })
+    };
+    tokio::task::yield_now().await;
+    client.send("x").await;
+    seen.expect("data x").await;
+    seen.expect("lost switched by local").await;
+    seen.expect("made").await;
+    client.half_close().await;
+    watching.await.unwrap();
+    handle.abort();
+    seen.lost().await;
+    world.stop().await;
+}
+
+async fn rule13_a_panic_in_the_old_connection_lost_is_swallowed(net: Net) {
+    let (old, mut seen) = Probe::new();
+    let old = old
+        .on_data(|t, _| {
+            t.switch_to(Echo, Residue::Feed);
+            done(())
+        })
+        .on_lost(|_| panic!("at the end of the old one"));
+    let world = World::start(net, old).await;
+    world.connect().await.ping(b"echoed").await;
+    assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Switched));
+    world.stop().await;
+}
+
+async fn rule13_a_refusal_closes_and_flushes(net: Net) {
+    for _ in 0..10 {
+        let (old, mut seen) = Probe::new();
+        let old = old.on_data(|t, data| {
+            data.clear();
+            t.write_bytes(vec![b'.'; 1 << 20].into());
+            t.switch(Arc::new(factory_fn(|_: &ConnectionInfo| None::<Echo>)), Residue::Feed);
+            done(())
+        });
+        let world = World::start(net, old).await;
+        let mut client = world.connect().await;
+        let handle = seen.made().await;
+        client.send("up").await;
+        assert_eq!(client.receive(1 << 20).await.len(), 1 << 20);
+        drop(client);
+        assert_eq!(why(&handle.closed().await), (Side::Local, CloseKind::Closed));
+        world.stop().await;
+    }
+}
+
+async fn rule13_a_draining_server_asks_the_new_protocol(net: Net) {
+    let (old, mut seen) = Probe::new();
+    let new = old.clone();
+    let old = old.on_draining(move |t| {
+        t.switch_to(new.clone(), Residue::Feed);
+        done(())
+    });
+    let world = World::start(net, old).await;
+    let client = world.connect().await;
+    seen.made().await;
+    assert_eq!(world.stop().await.drained, 1);
+    let events = ["draining", "lost switched by local", "made", "draining"];
+    for event in events {
+        seen.expect(event).await;
+    }
+    seen.expect("lost shutdown by system").await;
+    drop(client);
+}
+
+async fn rule13_many_switches_lose_no_byte(net: Net) {
+    /// Echoes one byte, then hands over to the next of its kind.
+    fn relay() -> Probe {
+        let (probe, _) = Probe::new();
+        probe.on_data(|t, data| {
+            t.write(&data.split_to(1));
+            t.switch_to(relay(), Residue::Feed);
+            done(())
+        })
+    }
+
+    let world = World::start(net, relay()).await;
+    let mut client = world.connect().await;
+    let question = crate::world::pattern(2000);
+    client.send(&question).await;
+    client.half_close().await;
+    assert_eq!(client.receive_all().await, question);
+    world.stop().await;
+}
+
+/// A byte layer: everything is XORed with a key. It may hold back what it takes until flushed.
+struct Xor {
+    key: u8,
+    hold: bool,
+}
+
+struct XorIo {
+    below: Box<dyn Io>,
+    key: u8,
+    hold: bool,
+    residue: BytesMut,
+    held: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Key(u8);
+
+#[async_trait]
+impl Layer for Xor {
+    async fn wrap(self: Box<Self>, below: Box<dyn Io>, residue: BytesMut) -> io::Result<Layered> {
+        tokio::task::yield_now().await; // as a handshake would
+        let Self { key, hold } = *self;
+        let io = Box::new(XorIo { below, key, hold, residue, held: Vec::new() });
+        let mut extensions = Extensions::default();
+        extensions.insert(Key(key));
+        Ok(Layered { io, extensions })
+    }
+}
+
+impl Io for XorIo {
+    fn reset(&mut self) -> BoxFuture<'_, ()> {
+        self.below.reset()
+    }
+
+    fn set_abort(&mut self) {
+        self.below.set_abort();
+    }
+}
+
+impl XorIo {
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let sent = ready!(Pin::new(&mut self.below).poll_write(cx, &self.held))?;
+            self.held.drain(..sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for XorIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.residue.is_empty() {
+            ready!(Pin::new(&mut self.below).poll_read(cx, buf))?;
+        } else {
+            let len = self.residue.len().min(buf.remaining());
+            buf.put_slice(&self.residue.split_to(len));
+        }
+        let key = self.key;
+        buf.filled_mut()[before..].iter_mut().for_each(|byte| *byte ^= key);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for XorIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.hold || self.held.len() > 64 * 1024 {
+            ready!(self.poll_held(cx))?;
+        }
+        let key = self.key;
+        self.held.extend(data.iter().map(|byte| byte ^ key));
+        if !self.hold {
+            let _ = self.poll_held(cx)?;
+        }
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx))?;
+        Pin::new(&mut self.below).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx))?;
+        Pin::new(&mut self.below).poll_shutdown(cx)
+    }
+}
+
+fn xor(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte ^ 0x55).collect()
+}
+
+/// At `^`, answers `go`, and puts a layer below an echo.
+fn starting(layer: impl Fn() -> Box<dyn Layer> + Send + Sync + 'static, residue: Residue) -> Probe {
+    let (probe, _) = Probe::new();
+    upgrading(probe, layer, residue)
+}
+
+fn upgrading(
+    probe: Probe,
+    layer: impl Fn() -> Box<dyn Layer> + Send + Sync + 'static,
+    residue: Residue,
+) -> Probe {
+    probe.on_data(move |t, data| {
+        let _up = data.split_to(1);
+        t.write(b"go");
+        t.switch_layer(layer(), Arc::new(echo), residue);
+        done(())
+    })
+}
+
+async fn rule13_a_layer_goes_below_the_new_protocol(net: Net) {
+    let (new, mut seen) = Probe::new();
+    let new = new.on_data(|t, data| {
+        assert_eq!(t.get::<Key>(), Some(&Key(0x55)), "what the layer published");
+        t.write(&data.split());
+        done(())
+    });
+    let (old, _) = Probe::new();
+    let old = old.on_data(move |t, data| {
+        assert_eq!(t.get::<Key>(), None);
+        data.clear();
+        t.write(b"go");
+        let layer = Box::new(Xor { key: 0x55, hold: false });
+        t.switch_layer(layer, Arc::new(new.clone()), Residue::Reject);
+        done(())
+    });
+    let world = World::start(net, old).await;
+    let mut client = world.connect().await;
+    client.send("^").await;
+    assert_eq!(client.receive(2).await, b"go", "in the clear");
+    client.send(xor(b"secret")).await;
+    assert_eq!(client.receive(6).await, xor(b"secret"));
+    client.half_close().await;
+    for event in ["made", "data secret", "eof ", "lost eof by peer"] {
+        seen.expect(event).await;
+    }
+    world.stop().await;
+}
+
+async fn rule13_residue_goes_into_the_layer(net: Net) {
+    let layer = || Box::new(Xor { key: 0x55, hold: false }) as Box<dyn Layer>;
+    let world = World::start(net, starting(layer, Residue::Feed)).await;
+    let mut client = world.connect().await;
+    client.send([b"^", &xor(b"sent ahead")[..]].concat()).await;
+    assert_eq!(client.receive(2).await, b"go");
+    assert_eq!(client.receive(10).await, xor(b"sent ahead"));
+    client.half_close().await;
+    assert_eq!(client.receive_all().await, b"");
+    world.stop().await;
+
+    let layer = || Box::new(Xor { key: 0x55, hold: false }) as Box<dyn Layer>;
+    let world = World::start(net, starting(layer, Residue::Reject)).await;
+    let mut client = world.connect().await;
+    client.send(b"^injected").await;
+    assert_eq!(client.receive_all().await, b"go");
+    drop(client);
+    world.until(|stats| stats.closed(CloseKind::ProtocolError) == 1).await;
+    world.stop().await;
+}
+
+async fn rule13_a_layer_that_holds_back_is_flushed(net: Net) {
+    let layer = || Box::new(Xor { key: 0x55, hold: true }) as Box<dyn Layer>;
+    let world = World::start(net, starting(layer, Residue::Feed)).await;
+    let mut client = world.connect().await;
+    client.ping_upgrade().await;
+    for n in 0..10 {
+        client.ping(&[n; 1000]).await;
+    }
+    let question = crate::world::pattern(1 << 20);
+    let sending = async {
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let sent = async {
+            tokio::io::AsyncWriteExt::write_all(&mut writer, &question).await.unwrap();
+            tokio::io::AsyncWriteExt::shutdown(&mut writer).await.unwrap();
+        };
+        let mut answer = Vec::new();
+        let (got, ()) =
+            tokio::join!(tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut answer), sent);
+        got.unwrap();
+        answer
+    };
+    assert!(sending.await == question, "the last bytes are flushed before the FIN");
+    world.stop().await;
+}
+
+async fn rule13_resets_and_aborts_pass_through_a_layer(net: Net) {
+    let (new, mut seen) = Probe::new();
+    let new = new.on_data(|_, _| Box::pin(std::future::pending()));
+    let (old, _) = Probe::new();
+    let old = old.on_data(move |t, data| {
+        data.clear();
+        t.write(b"go");
+        let layer = Box::new(Xor { key: 0x55, hold: false });
+        t.switch_layer(layer, Arc::new(new.clone()), Residue::Reject);
+        done(())
+    });
+    let world = World::start(net, old).await;
+    for reset in [true, false] {
+        let mut client = world.connect().await;
+        client.ping_upgrade().await;
+        let handle = seen.made().await;
+        client.send(xor(b"x")).await;
+        seen.expect("data x").await;
+        if reset {
+            client.reset();
+            seen.expect("lost reset by peer").await;
+        } else {
+            handle.abort();
+            seen.expect("lost aborted by local").await;
+            client.receive_reset().await;
+        }
+    }
+    world.stop().await;
+}
+
+impl crate::world::Raw {
+    async fn ping_upgrade(&mut self) {
+        self.send("^").await;
+        assert_eq!(self.receive(2).await, b"go");
+    }
+}
+
+/// A layer whose handshake ends badly, or never.
+enum Bad {
+    Fails,
+    Panics,
+    Waits,
+}
+
+#[async_trait]
+impl Layer for Bad {
+    async fn wrap(self: Box<Self>, below: Box<dyn Io>, _: BytesMut) -> io::Result<Layered> {
+        tokio::task::yield_now().await;
+        match *self {
+            Self::Fails => Err(io::Error::other("bad handshake")),
+            Self::Panics => panic!("a bug in the layer"),
+            Self::Waits => {
+                let _below = below;
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+async fn rule13_a_layer_that_fails_ends_the_connection(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let world = World::start(net, upgrading(probe, || Box::new(Bad::Fails), Residue::Feed)).await;
+    let mut client = world.connect().await;
+    let handle = seen.made().await;
+    client.send("^").await;
+    let reason = handle.closed().await;
+    assert_eq!(reason.kind(), CloseKind::Reset);
+    assert_eq!(reason.source().unwrap().to_string(), "bad handshake");
+    world.until(|stats| stats.live == 0).await;
+    world.stop().await;
+}
+
+async fn rule13_a_layer_that_panics_ends_the_connection(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let world = World::start(net, upgrading(probe, || Box::new(Bad::Panics), Residue::Feed)).await;
+    let mut client = world.connect().await;
+    let handle = seen.made().await;
+    client.send("^").await;
+    assert_eq!(why(&handle.closed().await), (Side::Local, CloseKind::Panic));
+    world.until(|stats| stats.live == 0).await;
+    world.stop().await;
+}
+
+async fn rule13_a_layer_that_waits_can_be_aborted(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let world = World::start(net, upgrading(probe, || Box::new(Bad::Waits), Residue::Feed)).await;
+    let mut client = world.connect().await;
+    let handle = seen.made().await;
+    client.ping_upgrade().await;
+    seen.lost().await;
+    handle.abort();
+    assert_eq!(why(&handle.closed().await), (Side::Local, CloseKind::Aborted));
+    world.until(|stats| stats.live == 0).await;
+    world.stop().await;
+}
+
+async fn rule13_a_layer_that_waits_ends_with_its_server(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let world = World::start(net, upgrading(probe, || Box::new(Bad::Waits), Residue::Feed)).await;
+    let mut client = world.connect().await;
+    let handle = seen.made().await;
+    client.ping_upgrade().await;
+    seen.lost().await;
+    drop(world);
+    assert_eq!(why(&handle.closed().await), (Side::System, CloseKind::Shutdown));
+}
+
+async fn rule13_a_layer_that_waits_times_out(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let idle = limits(|l| l.idle_timeout = Duration::from_secs(10).into());
+    let factory = upgrading(probe, || Box::new(Bad::Waits), Residue::Feed);
+    let world = World::with_limits(net, idle, factory).await;
+    let mut client = world.connect().await;
+    let handle = seen.made().await;
+    client.ping_upgrade().await;
+    seen.lost().await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), handle.closed()).await;
+    let idle = CloseKind::Timeout(TimeoutKind::Idle);
+    assert_eq!(why(&ended.expect("it ends in time")), (Side::System, idle));
+}

@@ -1,7 +1,7 @@
 //! The transports under test behind one type: a [`World`] is a server on one of them, a [`Raw`] is
 //! a client's bare stream to it.
 
-use std::io;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -120,6 +120,21 @@ impl Dialer {
             socket.set_recv_buffer_size(16 * 1024)?;
         }
         Ok(Raw::Tcp(socket.connect(addr).await?))
+    }
+}
+
+impl Dialer {
+    /// Connects and sends in one go: no task runs meanwhile, so that nobody accepts it yet.
+    pub(crate) async fn connect_unseen(&self, bytes: &[u8]) -> Raw {
+        let Some(addr) = self.endpoint.address().socket_addr() else {
+            let mut client = self.connect().await.unwrap();
+            client.send(bytes).await;
+            return client;
+        };
+        let mut tcp = std::net::TcpStream::connect(addr).unwrap();
+        tcp.write_all(bytes).unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        Raw::Tcp(TcpStream::from_std(tcp).unwrap())
     }
 }
 
@@ -261,5 +276,5 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
 
 /// A bound on every wait of a test, so that nothing hangs.
 pub(crate) async fn within<T>(test: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(60), test).await.expect("the test hangs")
+    timeout(Duration::from_secs(20), test).await.expect("the test hangs")
 }

@@ -24,12 +24,12 @@ pub const DEFAULT_MAX_LENGTH: usize = 16 * 1024;
 pub struct LineOptions {
     /// What ends a line. Default LF.
     pub delimiter: Delimiter,
-    /// Bytes a line may have, the delimiter not counted; at least 1. Default 16 KiB: four times
-    /// what the longest lines of common protocols have. A connection may hold as much for each
-    /// unfinished line. The peer that sends more is disconnected.
+    /// Bytes a line may have, the delimiter not counted; at least 1. Default 16 KiB: more than
+    /// text protocols ask for (RFC 5321 has 1000), and little to hold for an unfinished line. A
+    /// peer that sends more is disconnected.
     ///
-    /// The connection's own limit `max_pending` (64 KiB) bounds an unfinished line as well: raise
-    /// both for lines that come near it.
+    /// The connection's own limit `max_pending` (64 KiB) bounds an unfinished line too, its
+    /// delimiter included: raise both for lines that come near it.
     pub max_length: usize,
 }
 

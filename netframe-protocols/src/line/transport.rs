@@ -25,9 +25,9 @@ impl<'a> LineTransport<'a> {
         Self { inner, delimiter, raw }
     }
 
-    /// Queues `line` and the delimiter behind it, as one [`write`](Transport::write).
+    /// Queues a copy of `line`, and the delimiter behind it; limits as [`write`](Transport::write).
     ///
-    /// The length is not checked: how much the peer takes is not known here.
+    /// `max_length` does not hold here, as it is about what this side takes.
     ///
     /// # Errors
     ///
@@ -37,11 +37,8 @@ impl<'a> LineTransport<'a> {
         if framer::ends_early(line, self.delimiter) {
             return Err(LineError::ContainsDelimiter);
         }
-        self.inner.with_buffer(&mut |buffer| {
-            buffer.reserve(line.len() + self.delimiter.len());
-            buffer.extend_from_slice(line);
-            buffer.extend_from_slice(self.delimiter);
-        });
+        self.inner.write(line);
+        self.inner.write(self.delimiter);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use clap::{Parser, Subcommand, value_parser};
+use clap::{Parser, Subcommand};
 use netframe::{DRAIN_DEADLINE, Endpoint, Workers};
 use tracing_subscriber::filter::Targets;
 
@@ -59,7 +59,7 @@ pub(super) enum Command {
 #[command(after_help = format!("{}\n{SERVE_EXAMPLES}", registry::help()))]
 pub(super) struct Serve {
     /// Name of the protocol; all are listed below.
-    #[arg(value_parser = registry::find)]
+    #[arg(value_parser = protocol)]
     pub(super) protocol: &'static Entry,
 
     /// Where to listen, such as tcp://127.0.0.1:7007; port 0 picks a free one.
@@ -71,12 +71,12 @@ pub(super) struct Serve {
     pub(super) settings: Vec<Setting>,
 
     /// Worker threads; one per core without this.
-    #[arg(long, value_name = "N", value_parser = workers)]
+    #[arg(long, value_name = "N", value_parser = workers, allow_negative_numbers = true)]
     pub(super) workers: Option<Workers>,
 
     /// Seconds that open connections get to finish when the server stops.
-    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_DEADLINE.as_secs())]
-    #[arg(value_parser = value_parser!(u64).range(..=MAX_DRAIN))]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(default_value_t = DRAIN_DEADLINE.as_secs())]
     pub(super) drain: u64,
 
     /// Log to stderr: off, error, warn, info, debug or trace.
@@ -86,10 +86,21 @@ pub(super) struct Serve {
     pub(super) log: Targets,
 }
 
+fn protocol(text: &str) -> Result<&'static Entry, String> {
+    registry::find(text).map_err(|error| match text.parse::<Endpoint>() {
+        Ok(_) => "an endpoint; the protocol comes before it".to_owned(),
+        Err(_) => error.to_string(),
+    })
+}
+
 fn workers(text: &str) -> Result<Workers, String> {
-    text.parse()
-        .ok()
-        .filter(|count: &NonZeroUsize| count.get() <= MAX_WORKERS)
-        .map(Workers::Count)
-        .ok_or_else(|| format!("expected a number from 1 to {MAX_WORKERS}"))
+    let count: Option<NonZeroUsize> = text.parse().ok();
+    let count = count.filter(|count| count.get() <= MAX_WORKERS);
+    count.map(Workers::Count).ok_or_else(|| format!("expected a number from 1 to {MAX_WORKERS}"))
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let seconds: Option<u64> = text.parse().ok();
+    let seconds = seconds.filter(|seconds| *seconds <= MAX_DRAIN);
+    seconds.ok_or_else(|| format!("expected a number of seconds from 0 to {MAX_DRAIN}"))
 }

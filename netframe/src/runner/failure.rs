@@ -16,7 +16,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Option(#[from] OptionError),
     #[error(transparent)]
-    Start(#[from] netframe::Error),
+    Start(Box<netframe::Error>),
     #[error("cannot watch for signals")]
     Signals { source: io::Error },
     #[error("a listener broke")]
@@ -24,20 +24,25 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// 2 if another command line would do better, 1 if it might work on another day.
+    /// 2 if another command line is needed, 1 if the same one might work another time.
     pub(super) fn exit_code(&self) -> ExitCode {
-        use netframe::Error;
-        match self {
-            Self::Setting(_)
-            | Self::Option(_)
-            | Self::Start(
-                Error::Endpoint(_)
-                | Error::Limits(_)
-                | Error::Unsupported { .. }
-                | Error::NeedsStream { .. },
-            ) => ExitCode::from(2),
-            Self::Start(_) | Self::Signals { .. } | Self::Listener { .. } => ExitCode::from(1),
-        }
+        ExitCode::from(match self {
+            Self::Setting(_) | Self::Option(_) => 2,
+            Self::Start(error) => match **error {
+                netframe::Error::Endpoint(_)
+                | netframe::Error::Limits(_)
+                | netframe::Error::Unsupported { .. }
+                | netframe::Error::NeedsStream { .. } => 2,
+                _ => 1,
+            },
+            Self::Signals { .. } | Self::Listener { .. } => 1,
+        })
+    }
+}
+
+impl From<netframe::Error> for Failure {
+    fn from(error: netframe::Error) -> Self {
+        Self::Start(Box::new(error))
     }
 }
 

@@ -138,3 +138,49 @@ pub(super) enum OptionError {
     #[error("the options of `{protocol}` do not fit together")]
     Together { protocol: &'static str, source: BoxError },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::setting;
+
+    fn server(protocol: &str, settings: &[&str]) -> Result<ServerBuilder, String> {
+        let settings = settings.iter().map(|text| text.parse().unwrap()).collect();
+        let options = setting::table(settings).unwrap();
+        find(protocol).unwrap().server(options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_option_in_the_help_exists_and_takes_its_default() {
+        for entry in &ENTRIES {
+            server(entry.name, &[]).unwrap();
+            for option in entry.options {
+                server(entry.name, &[&format!("{}={}", option.name, option.default)]).unwrap();
+            }
+        }
+        let defaults = LineOptions::default();
+        assert_eq!(defaults.delimiter.as_bytes(), b"\n");
+        assert_eq!(defaults.max_length, 16384);
+    }
+
+    #[test]
+    fn a_connection_may_hold_the_longest_line() {
+        let limits = |settings: &[&str]| format!("{:?}", server("line-echo", settings).unwrap());
+        assert!(limits(&[]).contains("max_pending: 65536,"));
+        assert!(limits(&["max_length=100000"]).contains("max_pending: 100001,"));
+        assert!(limits(&["max_length=100000", "delimiter=crlf"]).contains("max_pending: 100002,"));
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_a_choice() {
+        assert_eq!(
+            server("line-echo", &["max_lenght=1"]).unwrap_err(),
+            "unknown option `max_lenght` of `line-echo`; did you mean `max_length`? options: \
+             delimiter, max_length"
+        );
+        assert_eq!(
+            find("ecko").unwrap_err().to_string(),
+            "unknown protocol `ecko`; did you mean `echo`? protocols: echo, discard, line-echo, hello"
+        );
+    }
+}

@@ -26,13 +26,15 @@ pub(super) fn serve(args: Serve) -> Result<(), Failure> {
     let endpoints: Vec<_> = reactor.endpoints().cloned().collect();
     let mut monitor = None;
     let report = reactor.run(|running| {
-        monitor = Some(running);
+        monitor = Some(running.clone());
         async move {
             if let Err(error) = announce(name, &endpoints) {
                 warn!(%error, "cannot tell on stdout what is ready");
             }
             if let Ok(signal) = asked.await {
-                info!("{signal}: draining for at most {} s; once more to stop at once", args.drain);
+                let open: usize = running.stats().iter().map(|(_, stats)| stats.live).sum();
+                let time = args.drain;
+                info!(open, "{signal}: draining for up to {time} s; a second signal stops at once");
             }
             Instant::now() + Duration::from_secs(args.drain)
         }

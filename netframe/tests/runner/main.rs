@@ -1,2 +1,9 @@
-//! Tests.
-fn f() {}
+//! The program `netframe` as a user sees it: started for real, spoken to over sockets, stopped with
+//! signals.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod errors;
+mod program;
+mod protocols;
+mod signals;

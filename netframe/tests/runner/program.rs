@@ -1,0 +1,157 @@
+//! The program under test: one process, which ends with the test whatever happens.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+/// How long anything may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Becomes the program, with room for a thousand connections where the limit of descriptors is the
+/// usual 1024 and may be raised.
+const EXEC: &str = r#"ulimit -n 2048 2>/dev/null; exec "$0" "$@""#;
+
+/// A running `netframe`.
+pub(crate) struct Program {
+    child: Child,
+    stdout: Option<Receiver<String>>,
+    stderr: Receiver<String>,
+    logged: String,
+    /// Where it listens, in the order of its lines on stdout.
+    pub(crate) addrs: Vec<SocketAddr>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// `None` if a signal killed it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Program {
+    /// Starts `netframe` with these arguments.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with_stdout(args, Stdio::piped())
+    }
+
+    /// Starts `netframe` with a stdout of the test's own.
+    pub(crate) fn start_with_stdout(args: &[&str], stdout: impl Into<Stdio>) -> Self {
+        let mut child = Command::new("sh")
+            .args(["-c", EXEC, env!("CARGO_BIN_EXE_netframe")])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().map(lines);
+        let stderr = lines(child.stderr.take().unwrap());
+        Self { child, stdout, stderr, logged: String::new(), addrs: Vec::new() }
+    }
+
+    /// Starts `netframe serve` and waits until all its TCP endpoints are ready.
+    pub(crate) fn serve(args: &[&str]) -> Self {
+        let mut program = Self::start(&[&["serve"], args].concat());
+        for _ in args.iter().filter(|arg| arg.contains("://")) {
+            let Some(line) = program.stdout.as_ref().and_then(next) else {
+                panic!("it ended: {}", program.end().stderr);
+            };
+            let addr = line.strip_prefix(&format!("listening {} tcp://", args[0]));
+            program.addrs.push(addr.expect(&line).trim_end().parse().expect(&line));
+        }
+        program
+    }
+
+    /// Connects to its first endpoint.
+    pub(crate) fn connect(&self) -> TcpStream {
+        connect(self.addrs[0]).unwrap()
+    }
+
+    /// Sends bytes and FIN to its first endpoint; returns the whole answer.
+    pub(crate) fn ask(&self, question: &[u8]) -> Vec<u8> {
+        ask(self.addrs[0], question)
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(kill.success());
+    }
+
+    /// Waits until it logs a line with this text.
+    pub(crate) fn await_log(&mut self, text: &str) {
+        while let Some(line) = next(&self.stderr) {
+            self.logged += &line;
+            if line.contains(text) {
+                return;
+            }
+        }
+        panic!("it ended without having logged `{text}`: {}", self.logged);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> End {
+        let stdout = self.stdout.iter().flat_map(rest).collect();
+        let stderr = std::mem::take(&mut self.logged) + &rest(&self.stderr).collect::<String>();
+        // Its stderr is closed: it is about to end, if it has not yet.
+        let code = self.child.wait().unwrap().code();
+        End { code, stdout, stderr }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // An error means that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Connects, with timeouts so that no test hangs.
+pub(crate) fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Sends bytes and FIN; returns the whole answer.
+pub(crate) fn ask(addr: SocketAddr, question: &[u8]) -> Vec<u8> {
+    let mut stream = connect(addr).unwrap();
+    stream.write_all(question).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+/// The lines of a pipe, each with its line feed.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (line, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut text = String::new();
+        while pipe.read_line(&mut text).is_ok_and(|len| len > 0) {
+            // A test that has failed already reads no more.
+            let _ = line.send(std::mem::take(&mut text));
+        }
+    });
+    lines
+}
+
+fn next(lines: &Receiver<String>) -> Option<String> {
+    match lines.recv_timeout(PATIENCE) {
+        Ok(line) => Some(line),
+        Err(mpsc::RecvTimeoutError::Disconnected) => None,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("nothing was printed for {PATIENCE:?}"),
+    }
+}
+
+fn rest(lines: &Receiver<String>) -> impl Iterator<Item = String> {
+    std::iter::from_fn(|| next(lines))
+}

@@ -1,0 +1,64 @@
+//! Each protocol answers as its description says, over TCP.
+
+use std::io::{Read, Write};
+
+use crate::program::{Program, ask};
+
+#[test]
+fn echo_returns_every_byte() {
+    let server = Program::serve(&["echo", "tcp://127.0.0.1:0"]);
+    assert_eq!(server.ask(b"hello\n"), b"hello\n");
+    let long: Vec<u8> = (0..100_000).map(|i| i as u8).collect();
+    assert_eq!(server.ask(&long), long);
+}
+
+#[test]
+fn every_endpoint_is_served_and_announced_in_order() {
+    let endpoints = ["tcp://127.0.0.1:0", "tcp://127.0.0.2:0", "tcp://localhost:0"];
+    let server = Program::serve(&[&["echo"], &endpoints[..]].concat());
+    assert_eq!(server.addrs.len(), 3);
+    assert_eq!(server.addrs[0].ip().to_string(), "127.0.0.1");
+    assert_eq!(server.addrs[1].ip().to_string(), "127.0.0.2");
+    for addr in &server.addrs {
+        assert_eq!(ask(*addr, b"hello"), b"hello");
+    }
+}
+
+#[test]
+fn hello_answers_whatever_comes_first_and_closes() {
+    let server = Program::serve(&["hello", "tcp://127.0.0.1:0"]);
+    let mut peer = server.connect();
+    peer.write_all(b"anybody there?").unwrap();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).unwrap(); // the peer has not closed: the server does
+    assert_eq!(answer, "Hello from the server!");
+}
+
+#[test]
+fn discard_answers_nothing() {
+    let server = Program::serve(&["discard", "tcp://127.0.0.1:0"]);
+    assert_eq!(server.ask(&[b'x'; 100_000]), b"");
+}
+
+#[test]
+fn line_echo_returns_whole_lines_as_its_options_say() {
+    let server = Program::serve(&["line-echo", "tcp://127.0.0.1:0"]);
+    assert_eq!(server.ask(b"one\n\ntwo\r\nthr"), b"one\n\ntwo\r\n");
+
+    let crlf = ["--set", "delimiter=crlf", "--set", "max_length=5"];
+    let server = Program::serve(&[&["line-echo", "tcp://127.0.0.1:0"], &crlf[..]].concat());
+    assert_eq!(server.ask(b"one\r\n\ntwo\r\nthree\n"), b"one\r\n\ntwo\r\n");
+    assert_eq!(server.ask(b"12345\r\n123456\r\n1\r\n"), b"12345\r\n", "ended by the long line");
+}
+
+#[test]
+fn an_unfinished_line_that_is_too_long_ends_the_connection() {
+    let limit = ["--set", "max_length=5"];
+    let server = Program::serve(&[&["line-echo", "tcp://127.0.0.1:0"], &limit[..]].concat());
+    let mut peer = server.connect();
+    peer.write_all(b"one\n123456").unwrap();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "one\n");
+    assert_eq!(server.ask(b"two\n"), b"two\n", "the others go on");
+}
