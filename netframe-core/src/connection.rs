@@ -162,10 +162,15 @@ impl Core {
         }
     }
 
-    pub(crate) fn write(&mut self, data: &[u8], limits: &Limits) {
-        if self.admit(data.len(), limits) && !data.is_empty() {
-            self.queue().push(data);
-            self.enqueued(data.len(), limits);
+    /// Queues a copy of all `parts`, or none.
+    pub(crate) fn write(&mut self, parts: &[&[u8]], limits: &Limits) {
+        let len = parts.iter().map(|part| part.len()).sum();
+        if self.admit(len, limits) && len > 0 {
+            let queue = self.queue();
+            for part in parts {
+                queue.push(part);
+            }
+            self.enqueued(len, limits);
         }
     }
 
@@ -358,7 +363,7 @@ impl Core {
             self.rare().drain_waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        self.write(data, limits);
+        self.write(&[data], limits);
         Poll::Ready(Ok(data.len()))
     }
 
@@ -629,11 +634,13 @@ impl Core {
         if self.flags.take(Flags::PARKED) { self.waker.clone() } else { None }
     }
 
-    /// A handler returned; `data` says what a data handler made of its bytes.
+    /// A handler returned. `delivered` says whether it was given the bytes of which `leftover` are
+    /// left (rule 5).
     pub(crate) fn handler_returned(
         &mut self,
         result: Result,
-        data: Option<Leftover>,
+        delivered: bool,
+        leftover: Leftover,
         limits: &Limits,
     ) {
         if self.flags.any(Flags::OVERFLOW) {
@@ -643,8 +650,12 @@ impl Core {
             self.close_because(Cause::from_handler(error));
             return;
         }
-        let Some(Leftover { offered, left, fresh }) = data else { return };
+        let Leftover { offered, left, fresh } = leftover;
         let wants = self.wants_data();
+        if !delivered {
+            self.flags.put_if(Flags::REDELIVER, left > 0 && !wants);
+            return;
+        }
         let progress = fresh || left < offered;
         let refused = self.flags.any(Flags::REFUSED) && progress;
         self.flags.put(Flags::REDELIVER, left > 0 && (!wants || refused));
@@ -908,7 +919,7 @@ impl Core {
     }
 }
 
-/// What a data handler made of its bytes.
+/// What there is to deliver, before and after a handler.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leftover {
     pub(crate) offered: usize,

@@ -109,18 +109,18 @@ impl Conn {
 
     /// Takes in what a handler made of its event.
     fn settle(&mut self, event: Event, offered: usize, verdict: Verdict) {
-        let data = (event == Event::Data).then(|| Leftover {
-            offered,
-            left: self.data.len(),
-            fresh: mem::take(&mut self.fresh),
-        });
         if event == Event::Eof {
             self.data.clear();
         }
+        let delivered = event == Event::Data;
+        let fresh = mem::take(&mut self.fresh);
+        let leftover = Leftover { offered, left: self.data.len(), fresh };
         self.keep_leftover();
         let mut core = self.shared.lock();
         match verdict {
-            Verdict::Returned(result) => core.handler_returned(result, data, self.shared.limits()),
+            Verdict::Returned(result) => {
+                core.handler_returned(result, delivered, leftover, self.shared.limits());
+            }
             Verdict::Panicked(panic) => core.handler_panicked(panic_text(&*panic)),
             Verdict::Interrupted => {}
         }

@@ -40,6 +40,10 @@ pub trait Transport: Send {
     /// close reason.
     fn write(&mut self, data: &[u8]);
 
+    /// Queues a copy of all `parts` as one [`write`](Self::write): a message and its delimiter are
+    /// taken, or refused, together.
+    fn write_vectored(&mut self, parts: &[&[u8]]);
+
     /// Queues `data`, by reference from 16 KiB up; below, a copy is cheaper than to keep the
     /// whole allocation behind it alive. Limits as [`write`](Self::write).
     fn write_bytes(&mut self, data: Bytes);

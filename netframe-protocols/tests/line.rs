@@ -2,7 +2,9 @@
 
 use netframe_core::bytes::BytesMut;
 use netframe_core::testing::{Harness, Transcript, replay_with};
-use netframe_core::{CloseKind, CloseReason, ProtocolError, Residue, Result, Side, Transport};
+use netframe_core::{
+    CloseKind, CloseReason, Limits, ProtocolError, Residue, Result, Side, Transport,
+};
 use netframe_protocols::Discard;
 use netframe_protocols::line::{
     Delimiter, LineEcho, LineError, LineFramer, LineOptions, LineProtocol, LineTransport, Lines,
@@ -417,4 +419,17 @@ fn framer(delimiter: Delimiter, max_length: usize) -> LineFramer {
     let mut options = LineOptions::default();
     (options.delimiter, options.max_length) = (delimiter, max_length);
     LineFramer::new(options).expect("no test has an empty option")
+}
+
+#[test]
+fn a_line_above_the_caps_takes_its_delimiter_along() {
+    let mut limits = Limits::default();
+    limits.low_watermark = 10;
+    limits.high_watermark = 100;
+    limits.hard_cap = 100;
+    let echo = Lines::new(LineEcho);
+    let mut harness = Harness::with_limits(echo, limits);
+    let line = [&[b'x'; 200][..], b"\n"].concat();
+    harness.receive(&line);
+    assert_eq!(harness.take_written(), line[..]);
 }

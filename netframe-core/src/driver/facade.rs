@@ -40,7 +40,11 @@ impl Facade {
 
 impl Transport for Facade {
     fn write(&mut self, data: &[u8]) {
-        self.shared.lock().write(data, self.shared.limits());
+        self.write_vectored(&[data]);
+    }
+
+    fn write_vectored(&mut self, parts: &[&[u8]]) {
+        self.shared.lock().write(parts, self.shared.limits());
     }
 
     fn write_bytes(&mut self, data: Bytes) {

@@ -267,15 +267,12 @@ impl<P: Protocol> Harness<P> {
             Event::TimedOut => run(protocol.timed_out(t), &mut flush),
             Event::Draining => run(protocol.draining(t), &mut flush),
         };
-        let data = (event == Event::Data).then(|| Leftover {
-            offered,
-            left: self.data.len(),
-            fresh: std::mem::take(&mut self.fresh),
-        });
         if event == Event::Eof {
             self.data.clear();
         }
-        shared.lock().handler_returned(result, data, shared.limits());
+        let fresh = std::mem::take(&mut self.fresh);
+        let leftover = Leftover { offered, left: self.data.len(), fresh };
+        shared.lock().handler_returned(result, event == Event::Data, leftover, shared.limits());
     }
 }
 

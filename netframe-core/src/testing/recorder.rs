@@ -135,6 +135,10 @@ impl Transport for Recorder {
         self.facade.write(data);
     }
 
+    fn write_vectored(&mut self, parts: &[&[u8]]) {
+        self.facade.write_vectored(parts);
+    }
+
     fn write_bytes(&mut self, data: Bytes) {
         self.facade.write_bytes(data);
     }

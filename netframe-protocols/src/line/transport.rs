@@ -37,8 +37,8 @@ impl<'a> LineTransport<'a> {
         if framer::ends_early(line, self.delimiter) {
             return Err(LineError::ContainsDelimiter);
         }
-        self.inner.write(line);
-        self.inner.write(self.delimiter);
+        // In one write: a long line must not be taken and its delimiter refused.
+        self.inner.write_vectored(&[line, self.delimiter]);
         Ok(())
     }
 
