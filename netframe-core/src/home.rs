@@ -13,7 +13,7 @@ use crate::connection::Patience;
 use crate::inbox::Inbox;
 #[cfg(unix)]
 use crate::poller::{Poller, Readiness};
-use crate::service::Service;
+use crate::service::{Service, Traffic};
 use crate::shared::Shared;
 use crate::wheel::{Key, TICK_MS, Tick, Wheel};
 
@@ -123,14 +123,16 @@ impl Home {
         self.timers().wheel.len()
     }
 
-    /// Bytes in and out of the connections that live here.
-    pub(crate) fn live_bytes(&self) -> (u64, u64) {
-        self.connections()
-            .iter()
-            .map(|shared| shared.lock().bytes())
-            .fold((0, 0), |(all_in, all_out), (bytes_in, bytes_out)| {
-                (all_in + bytes_in, all_out + bytes_out)
-            })
+    /// What the connections that live here have moved so far.
+    pub(crate) fn live_traffic(&self) -> Traffic {
+        let connections = self.connections();
+        let mut traffic = Traffic { live: connections.len(), ..Traffic::default() };
+        for shared in connections {
+            let (bytes_in, bytes_out) = shared.lock().bytes();
+            traffic.bytes_in += bytes_in;
+            traffic.bytes_out += bytes_out;
+        }
+        traffic
     }
 
     /// Asks every connection, those to come included, to finish.

@@ -1,12 +1,12 @@
 //! [`Reactor`]: serves on worker threads of its own, one `current_thread` runtime each.
 
 use std::fmt;
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 
-use std::io;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::factory::Factory;
+use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::server::{DRAIN_DEADLINE, DrainReport, ReadyServer, Server, ServerBuilder, ServerPart};
 use crate::service::{Service, Stats};
@@ -176,16 +177,15 @@ impl fmt::Debug for Reactor {
 /// The counters of a running reactor.
 #[derive(Clone, Debug)]
 pub struct Monitor {
-    services: Vec<(Arc<Service>, Vec<Arc<crate::home::Home>>)>,
+    services: Vec<(Arc<Service>, Vec<Arc<Home>>)>,
 }
 
 impl Monitor {
     /// What each service has seen so far, by its name.
     pub fn stats(&self) -> Vec<(String, Stats)> {
-        let stats = |(service, homes): &(Arc<Service>, Vec<Arc<crate::home::Home>>)| {
-            let bytes = homes.iter().map(|home| home.live_bytes());
-            let bytes = bytes.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
-            (service.name.clone(), Stats::new(service, bytes))
+        let stats = |(service, homes): &(Arc<Service>, Vec<Arc<Home>>)| {
+            let live = homes.iter().map(|home| home.live_traffic());
+            (service.name.clone(), Stats::new(service, live))
         };
         self.services.iter().map(stats).collect()
     }

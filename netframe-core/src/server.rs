@@ -97,7 +97,7 @@ impl Server {
 
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
-        Stats::new(&self.service, self.part.home.live_bytes())
+        Stats::new(&self.service, [self.part.home.live_traffic()])
     }
 
     /// Serves until `signal` is ready or a listener breaks, then drains for up to

@@ -94,10 +94,6 @@ impl Permits {
             waker.wake();
         }
     }
-
-    pub(crate) fn live(&self) -> usize {
-        self.live.load(Ordering::SeqCst)
-    }
 }
 
 /// What a service has seen so far. Bytes are added when a connection ends.
@@ -148,19 +144,32 @@ pub struct Stats {
     closed: [u64; CloseKind::COUNT],
 }
 
+/// Connections that live, and the bytes they have moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) live: usize,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
 impl Stats {
-    pub(crate) fn new(service: &Service, live_bytes: (u64, u64)) -> Self {
+    pub(crate) fn new(service: &Service, live: impl IntoIterator<Item = Traffic>) -> Self {
+        let live = live.into_iter().fold(Traffic::default(), |all, one| Traffic {
+            live: all.live + one.live,
+            bytes_in: all.bytes_in + one.bytes_in,
+            bytes_out: all.bytes_out + one.bytes_out,
+        });
         let counters = &service.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {
-            live: service.permits.live(),
+            live: live.live,
             accepted: read(&counters.accepted),
             refused: read(&counters.refused),
             accept_errors: read(&counters.accept_errors),
             accept_pauses: read(&counters.accept_pauses),
             shed: read(&counters.shed),
-            bytes_in: read(&counters.bytes_in) + live_bytes.0,
-            bytes_out: read(&counters.bytes_out) + live_bytes.1,
+            bytes_in: read(&counters.bytes_in) + live.bytes_in,
+            bytes_out: read(&counters.bytes_out) + live.bytes_out,
             closed: std::array::from_fn(|i| read(&counters.closed[i])),
         }
     }

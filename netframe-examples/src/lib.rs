@@ -1,1 +1,20 @@
-//! placeholder
+//! One idea per example: how netframe is used. Each starts with how to run it and what it prints,
+//! and each is run by a test.
+//!
+//! | `examples/` | idea |
+//! |---|---|
+//! | `shout.rs` | a protocol of one's own in twenty lines, with its test: the ones in README.md |
+//! | `hello_server.rs`, `hello_client.rs` | both sides of a connection, on port 12345 |
+//! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
+//! | `test_without_network.rs` | tests without a network, a runtime or a clock |
+//!
+//! ```text
+//! cargo run -p netframe-examples --example shout
+//! ```
+//!
+//! Nothing here is for other crates to use. The code blocks of README.md and `docs/` are compiled as
+//! tests of this crate.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

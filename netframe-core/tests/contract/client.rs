@@ -1,1 +1,176 @@
+//! [`Client`](netframe_core::Client): connecting, and its errors.
 
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use netframe_core::transport::mem::MemNetwork;
+use netframe_core::{Client, CloseKind, Error, Server, Side, serve_io};
+
+use crate::probe::{Probe, done, echo, why};
+use crate::world::{Net, World, limits};
+
+on_every_transport! {
+    a_client_talks_to_a_server,
+    a_client_that_is_dropped_aborts,
+    a_handle_of_a_client_outlives_it,
+    a_refused_connect_is_an_error_with_its_cause,
+    a_wrong_endpoint_is_an_error,
+    a_factory_that_refuses_ends_the_client,
+    serve_io_runs_any_stream,
+    dropping_serve_io_aborts,
+}
+
+on_paused_clock! {
+    a_connect_that_takes_too_long_is_an_error,
+    the_connect_timeout_may_be_never,
+}
+
+async fn a_client_talks_to_a_server(net: Net) {
+    let world = World::start(net, echo).await;
+    let dialer = world.dialer();
+    let (probe, mut seen) = Probe::new();
+    let probe = probe.on_made(|t| done(t.write(b"question"))).on_data(|t, data| {
+        data.clear();
+        done(t.close_write())
+    });
+    let client = Client::builder(probe).network(dialer.network).connect(dialer.endpoint);
+    let client = client.await.unwrap();
+    for event in ["made", "data question", "eof ", "lost eof by peer"] {
+        seen.expect(event).await;
+    }
+    let reason = client.closed().await;
+    assert_eq!((reason.bytes_in(), reason.bytes_out()), (8, 8));
+    world.stop().await;
+}
+
+async fn a_client_that_is_dropped_aborts(net: Net) {
+    let (server, mut served) = Probe::new();
+    let world = World::start(net, server).await;
+    let dialer = world.dialer();
+    let (probe, mut seen) = Probe::new();
+    let client = Client::builder(probe).network(dialer.network).connect(dialer.endpoint);
+    let client = client.await.unwrap();
+    served.made().await;
+    drop(client);
+    assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Aborted));
+    assert_eq!(why(&served.lost().await), (Side::Peer, CloseKind::Reset));
+    world.stop().await;
+}
+
+async fn a_handle_of_a_client_outlives_it(net: Net) {
+    let world = World::start(net, echo).await;
+    let dialer = world.dialer();
+    let client = Client::builder(echo).network(dialer.network).connect(dialer.endpoint);
+    let client = client.await.unwrap();
+    let handle = client.handle();
+    drop(client);
+    assert_eq!(handle.closed().await.kind(), CloseKind::Aborted);
+    assert!(handle.try_write("x").unwrap_err().is_closed());
+    world.stop().await;
+}
+
+async fn a_refused_connect_is_an_error_with_its_cause(net: Net) {
+    let network = MemNetwork::new();
+    let server = Server::builder(echo).network(network.clone());
+    let server = server.listen(net.endpoint("gone")).unwrap().bind().await.unwrap();
+    let endpoint = server.endpoint().clone();
+    server.shutdown(Duration::from_secs(30)).await;
+    let client = Client::builder(echo).network(network).connect(endpoint.clone());
+    match client.await.unwrap_err() {
+        Error::Connect { endpoint: at, source } => {
+            assert_eq!(at.to_string(), endpoint.to_string());
+            assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_wrong_endpoint_is_an_error(net: Net) {
+    assert!(matches!(
+        Client::connect("nonsense", echo).await.unwrap_err(),
+        Error::Endpoint(_)
+    ));
+    let layered = format!("tls+{}", net.endpoint("layered"));
+    assert!(Client::connect(&*layered, echo).await.is_err(), "not built yet");
+    assert!(matches!(
+        Client::connect("udp://127.0.0.1:9", echo).await.unwrap_err(),
+        Error::Unsupported { .. }
+    ));
+    let taken = World::start(net, echo).await;
+    let dialer = taken.dialer();
+    let again = Server::builder(echo).network(dialer.network).listen(dialer.endpoint).unwrap();
+    match again.bind().await.unwrap_err() {
+        Error::Listen { source, .. } => assert_eq!(source.kind(), io::ErrorKind::AddrInUse),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_factory_that_refuses_ends_the_client(net: Net) {
+    let world = World::start(net, echo).await;
+    let dialer = world.dialer();
+    let refusing = netframe_core::factory_fn(|_: &netframe_core::ConnectionInfo| None::<Probe>);
+    let client = Client::builder(refusing).network(dialer.network).connect(dialer.endpoint);
+    assert_eq!(why(&client.await.unwrap().closed().await), (Side::Local, CloseKind::Closed));
+    world.stop().await;
+}
+
+async fn serve_io_runs_any_stream(net: Net) {
+    // A stream of which netframe knows nothing, on one end of which is a server of the transport.
+    let world = World::start(net, echo).await;
+    let mut below = world.connect().await;
+    let (mut ours, theirs) = tokio::io::duplex(1000);
+    let forward = tokio::spawn(async move {
+        tokio::io::copy_bidirectional(&mut ours, &mut below).await.unwrap();
+    });
+    let (probe, mut seen) = Probe::new();
+    let probe = probe.on_made(|t| done(t.write(b"through"))).on_data(|t, data| {
+        data.clear();
+        done(t.close_write())
+    });
+    let reason = serve_io(theirs, probe).await;
+    assert_eq!(why(&reason), (Side::Peer, CloseKind::Eof));
+    for event in ["made", "data through", "eof ", "lost eof by peer"] {
+        seen.expect(event).await;
+    }
+    forward.await.unwrap();
+    world.stop().await;
+}
+
+async fn dropping_serve_io_aborts(net: Net) {
+    let world = World::start(net, echo).await;
+    let (probe, mut seen) = Probe::new();
+    let serving = tokio::spawn(serve_io(world.connect().await, probe));
+    seen.made().await;
+    serving.abort();
+    assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Aborted));
+    world.stop().await;
+}
+
+/// A name with a full backlog, at which nobody accepts.
+async fn full(net: Net) -> (MemNetwork, netframe_core::transport::mem::MemListener) {
+    let network = MemNetwork::new();
+    let listener = network.listen(net.endpoint("full"), "full", 1).unwrap();
+    network.connect("full").await.unwrap();
+    (network, listener)
+}
+
+async fn a_connect_that_takes_too_long_is_an_error(net: Net) {
+    let (network, _listener) = full(net).await;
+    let started = Instant::now();
+    let client = Client::builder(echo).network(network).connect(net.endpoint("full"));
+    match client.await.unwrap_err() {
+        Error::ConnectTimeout { after, .. } => assert_eq!(after, Duration::from_secs(10)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(started.elapsed().as_secs(), 10);
+}
+
+async fn the_connect_timeout_may_be_never(net: Net) {
+    let (network, _listener) = full(net).await;
+    let patient = limits(|l| l.connect_timeout = netframe_core::Timeout::Never);
+    let client = Client::builder(echo).network(network).limits(patient);
+    let waiting = client.connect(net.endpoint("full"));
+    tokio::time::timeout(Duration::from_secs(86_400), waiting).await.unwrap_err();
+}

@@ -1,1 +1,256 @@
+//! [`Reactor`](netframe_core::Reactor): the same rules on worker threads of its own.
 
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use netframe_core::bytes::Bytes;
+use netframe_core::transport::mem::MemNetwork;
+use netframe_core::{DrainReport, Factory, Handle, Reactor, Server, Workers};
+
+use crate::probe::{Probe, done, echo};
+use crate::world::{Dialer, Gate, Net, limits, until, within};
+
+macro_rules! on_a_reactor {
+    ($($name:ident,)*) => {$(
+        mod $name {
+            #[test]
+            fn tcp() {
+                super::$name(crate::world::Net::Tcp);
+            }
+
+            #[test]
+            fn mem() {
+                super::$name(crate::world::Net::Mem);
+            }
+        }
+    )*};
+}
+
+on_a_reactor! {
+    a_reactor_serves_on_all_its_workers,
+    writes_from_another_thread_arrive_in_order,
+    handles_work_across_workers,
+    the_connection_limit_is_exact_over_all_workers,
+    a_reactor_drains,
+    nothing_is_accepted_while_a_reactor_drains,
+    a_reactor_aborts_at_the_deadline,
+    reactors_start_and_stop_many_times,
+}
+
+fn reactor(net: Net, factory: impl Factory, max: usize) -> (Reactor, Dialer) {
+    let network = MemNetwork::new();
+    let workers = Workers::Count(NonZeroUsize::new(2).unwrap());
+    let server = Server::builder(factory)
+        .limits(limits(|l| l.max_connections = max))
+        .network(network.clone())
+        .listen(net.endpoint("reactor"))
+        .unwrap();
+    let reactor = Reactor::builder().workers(workers).build().unwrap().serve(server).unwrap();
+    let endpoint = reactor.endpoints().next().unwrap().clone();
+    (reactor, Dialer::new(network, endpoint))
+}
+
+fn run(reactor: Reactor, test: impl Future<Output = ()>) -> DrainReport {
+    reactor.run_until(within(test)).unwrap()
+}
+
+fn a_reactor_serves_on_all_its_workers(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let (names, mut workers) = mpsc::unbounded_channel();
+    let probe = probe.on_made(move |_| {
+        let name = std::thread::current().name().map(str::to_owned);
+        done(names.send(name.unwrap()).unwrap())
+    });
+    let (reactor, dialer) = reactor(net, probe, 1000);
+    let report = run(reactor, async {
+        let mut used = std::collections::BTreeSet::new();
+        while used.len() < 2 {
+            drop(dialer.connect().await.unwrap());
+            used.insert(workers.recv().await.unwrap());
+            seen.lost().await;
+        }
+        assert!(used.iter().map(String::as_str).eq(["netframe-0", "netframe-1"]), "{used:?}");
+    });
+    assert_eq!(report.aborted, 0);
+}
+
+fn writes_from_another_thread_arrive_in_order(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let (reactor, dialer) = reactor(net, probe, 1000);
+    run(reactor, async {
+        let mut client = dialer.connect().await.unwrap();
+        let handle = seen.made().await;
+        let writer = std::thread::spawn(move || {
+            for n in 0..10_000_u32 {
+                let mut data = Bytes::copy_from_slice(&n.to_be_bytes());
+                while let Err(refused) = handle.try_write(data) {
+                    data = refused.into_data();
+                    std::thread::yield_now();
+                }
+            }
+            handle.close();
+        });
+        let got = client.receive_all().await;
+        assert!(got.chunks(4).map(|n| u32::from_be_bytes(n.try_into().unwrap())).eq(0..10_000));
+        writer.join().unwrap();
+    });
+}
+
+fn handles_work_across_workers(net: Net) {
+    // A chat of ten: each byte goes to all, whatever worker they live on.
+    let (probe, mut seen) = Probe::new();
+    let (all, handles) = (std::sync::Arc::new(std::sync::Mutex::new(Vec::<Handle>::new())), 10);
+    let listed = std::sync::Arc::clone(&all);
+    let joined = std::sync::Arc::clone(&all);
+    let probe = probe
+        .on_made(move |t| done(joined.lock().unwrap().push(t.handle())))
+        .on_data(move |_, data| {
+            let data = data.split().freeze();
+            let members = listed.lock().unwrap().clone();
+            Box::pin(async move {
+                for member in members {
+                    member.write(data.clone()).await?;
+                }
+                Ok(())
+            })
+        });
+    let (reactor, dialer) = reactor(net, probe, 1000);
+    run(reactor, async {
+        let mut clients = Vec::new();
+        for _ in 0..handles {
+            clients.push(dialer.connect().await.unwrap());
+            seen.made().await;
+        }
+        for n in 0..handles {
+            for _ in 0..10 {
+                clients[n].send([n as u8]).await;
+            }
+            for client in &mut clients {
+                assert_eq!(client.receive(10).await, [n as u8; 10]);
+            }
+        }
+    });
+}
+
+fn the_connection_limit_is_exact_over_all_workers(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let (reactor, dialer) = reactor(net, probe, 3);
+    run(reactor, async {
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            clients.push(dialer.connect().await.unwrap());
+        }
+        for _ in 0..3 {
+            seen.made().await;
+        }
+        for _ in 0..3 {
+            assert_eq!(seen.rest(), [""; 0]);
+            clients.remove(0).reset();
+            let mut events = [seen.next().await.to_string(), seen.next().await.to_string()];
+            events.sort();
+            assert_eq!(events, ["lost reset by peer", "made"]);
+        }
+    });
+}
+
+fn a_reactor_drains(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let gate = Gate::new();
+    let door = gate.clone();
+    let probe = probe.on_data(move |t, data| {
+        let (door, question) = (door.clone(), data.split());
+        Box::pin(async move {
+            door.pass().await;
+            t.write(&question);
+            Ok(())
+        })
+    });
+    let (reactor, dialer) = reactor(net, probe, 1000);
+    let client = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(within(async {
+            let mut busy = dialer.connect().await.unwrap();
+            seen.made().await;
+            busy.send("question").await;
+            seen.expect("data question").await;
+            let mut idle = dialer.connect().await.unwrap();
+            seen.made().await;
+            READY.open.notify_one();
+            assert_eq!(idle.receive_all().await, b""); // the drain has begun
+            drop(idle);
+            gate.open();
+            assert_eq!(busy.receive_all().await, b"question");
+        }));
+    });
+    struct Ready {
+        open: tokio::sync::Notify,
+    }
+    static READY: Ready = Ready { open: tokio::sync::Notify::const_new() };
+    let report = run(reactor, READY.open.notified());
+    client.join().unwrap();
+    assert_eq!((report.drained, report.aborted), (2, 0));
+}
+
+fn nothing_is_accepted_while_a_reactor_drains(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let gate = Gate::new();
+    let (door, stop, stopped) = (gate.clone(), Gate::new(), Gate::new());
+    let probe = probe.on_draining(move |t| {
+        let door = door.clone();
+        Box::pin(async move {
+            door.pass().await;
+            t.close();
+            Ok(())
+        })
+    });
+    let (reactor, dialer) = reactor(net, probe, 1000);
+    let signal = stop.clone();
+    let client = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(within(async {
+            let kept = dialer.connect().await.unwrap();
+            seen.made().await;
+            stop.open();
+            seen.expect("draining").await;
+            let late = dialer.connect().await;
+            gate.open();
+            stopped.open();
+            drop(kept);
+            late.err().expect("nobody listens any more")
+        }))
+    });
+    run(reactor, async move { signal.pass().await });
+    assert_eq!(client.join().unwrap().kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+fn a_reactor_aborts_at_the_deadline(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let (reactor, dialer) = reactor(net, probe.on_draining(|_| done(())), 1000);
+    let mut kept = Vec::new();
+    let report = reactor.run(|monitor| {
+        let kept = &mut kept;
+        async move {
+            for _ in 0..4 {
+                kept.push(dialer.connect().await.unwrap());
+                seen.made().await;
+            }
+            until(|| monitor.stats()[0].1.live == 4).await;
+            Instant::now() + Duration::from_millis(1)
+        }
+    });
+    let report = report.unwrap();
+    assert_eq!((report.drained, report.aborted), (0, 4));
+}
+
+fn reactors_start_and_stop_many_times(net: Net) {
+    for _ in 0..20 {
+        let (reactor, dialer) = reactor(net, echo, 1000);
+        let report = run(reactor, async {
+            dialer.connect().await.unwrap().ping(b"ping").await;
+        });
+        assert_eq!(report.aborted, 0);
+    }
+}

@@ -1,1 +1,333 @@
+//! `stream_fn`: straight-line async code over the same core.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
+use tokio::sync::mpsc;
+
+use netframe_core::{CloseKind, Handle, Limits, Side, Stream, TimeoutKind, stream_fn};
+
+use crate::probe::why;
+use crate::world::{Net, World, limits, pattern};
+
+on_every_transport! {
+    a_stream_copies_both_ways,
+    a_stream_sees_eof_and_answers_after_it,
+    shutdown_flushes_and_sends_fin,
+    returning_closes_and_flushes,
+    an_error_ends_the_connection_with_it,
+    a_stream_is_dropped_on_reset,
+    a_stream_is_dropped_on_abort,
+    a_stream_reads_only_what_it_asks_for,
+    a_stream_waits_for_a_slow_reader,
+    a_close_ends_a_stream_that_reads,
+    the_halves_of_a_stream_work_in_two_tasks,
+    two_streams_forward_to_each_other,
+}
+
+on_paused_clock! {
+    a_silent_stream_ends_by_the_idle_timeout,
+}
+
+async fn a_stream_copies_both_ways(net: Net) {
+    let echo = stream_fn(|mut stream: Stream| async move {
+        let mut buffer = vec![0; 10_000];
+        loop {
+            match stream.read(&mut buffer).await? {
+                0 => return Ok(()),
+                len => stream.write_all(&buffer[..len]).await?,
+            }
+        }
+    });
+    let world = World::start(net, echo).await;
+    let question = pattern(8 << 20);
+    let (mut reader, mut writer) = split(world.connect().await);
+    let (answer, ()) = tokio::join!(
+        async {
+            let mut answer = Vec::new();
+            reader.read_to_end(&mut answer).await.unwrap();
+            answer
+        },
+        async {
+            writer.write_all(&question).await.unwrap();
+            writer.shutdown().await.unwrap();
+        }
+    );
+    assert!(answer == question);
+    world.stop().await;
+}
+
+async fn a_stream_sees_eof_and_answers_after_it(net: Net) {
+    let world = World::start(
+        net,
+        stream_fn(|mut stream: Stream| async move {
+            let mut question = String::new();
+            stream.read_to_string(&mut question).await?;
+            assert_eq!(stream.read(&mut [0; 8]).await?, 0, "again");
+            stream.write_all(question.to_uppercase().as_bytes()).await?;
+            Ok(())
+        }),
+    )
+    .await;
+    let mut client = world.connect().await;
+    client.send("question").await;
+    client.half_close().await;
+    assert_eq!(client.receive_all().await, b"QUESTION");
+    world.until(|stats| stats.closed(CloseKind::Eof) == 1).await;
+    world.stop().await;
+}
+
+async fn shutdown_flushes_and_sends_fin(net: Net) {
+    let world = World::narrow(
+        net,
+        Limits::default(),
+        stream_fn(|mut stream: Stream| async move {
+            stream.write_all(&pattern(1 << 20)).await?;
+            stream.shutdown().await?;
+            stream.write_all(b"too late").await.unwrap_err();
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).await?; // the other direction lives
+            assert_eq!(heard, b"still heard");
+            Ok(())
+        }),
+    )
+    .await;
+    let mut client = world.connect().await;
+    assert!(client.receive_all().await == pattern(1 << 20));
+    client.send("still heard").await;
+    client.half_close().await;
+    world.until(|stats| stats.closed(CloseKind::Eof) == 1).await;
+    world.stop().await;
+}
+
+async fn returning_closes_and_flushes(net: Net) {
+    let world = World::narrow(
+        net,
+        Limits::default(),
+        stream_fn(|mut stream: Stream| async move {
+            stream.write_all(&pattern(1 << 20)).await?;
+            Ok(())
+        }),
+    )
+    .await;
+    let mut client = world.connect().await;
+    client.send("unread").await;
+    assert!(client.receive_all().await == pattern(1 << 20));
+    drop(client);
+    world.until(|stats| stats.closed(CloseKind::Closed) == 1).await;
+    world.stop().await;
+}
+
+/// Serves a stream function, and tells of the handle of each connection.
+async fn world<Fut>(net: Net, f: fn(Stream) -> Fut) -> (World, mpsc::UnboundedReceiver<Handle>)
+where
+    Fut: Future<Output = netframe_core::Result> + Send + 'static,
+{
+    let (handles, receiver) = mpsc::unbounded_channel();
+    let factory = stream_fn(move |stream: Stream| {
+        handles.send(stream.handle()).unwrap();
+        f(stream)
+    });
+    (World::start(net, factory).await, receiver)
+}
+
+async fn an_error_ends_the_connection_with_it(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        stream.write_all(b"last words").await?;
+        Err("no disk".into())
+    })
+    .await;
+    let mut client = world.connect().await;
+    assert_eq!(client.receive_all().await, b"last words");
+    drop(client);
+    let reason = handles.recv().await.unwrap().closed().await;
+    assert_eq!(why(&reason), (Side::Local, CloseKind::Error));
+    world.stop().await;
+}
+
+async fn a_stream_is_dropped_on_reset(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await?;
+        if byte[0] == b'r' {
+            stream.read_exact(&mut byte).await?; // waits in a read
+        }
+        std::future::pending().await // waits elsewhere
+    })
+    .await;
+    for wait in ["r", "x"] {
+        let mut client = world.connect().await;
+        client.send(wait).await;
+        let handle = handles.recv().await.unwrap();
+        world.until(|stats| stats.bytes_in > 0).await;
+        client.reset();
+        assert_eq!(why(&handle.closed().await), (Side::Peer, CloseKind::Reset));
+    }
+    world.stop().await;
+}
+
+async fn a_stream_is_dropped_on_abort(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        stream.read_u8().await?;
+        Ok(())
+    })
+    .await;
+    let mut client = world.connect().await;
+    let handle = handles.recv().await.unwrap();
+    handle.abort();
+    assert_eq!(why(&handle.closed().await), (Side::Local, CloseKind::Aborted));
+    client.receive_reset().await;
+    world.stop().await;
+}
+
+async fn a_stream_reads_only_what_it_asks_for(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        let mut two = [0; 2];
+        loop {
+            stream.read_exact(&mut two).await?;
+            stream.write_all(&two).await?;
+        }
+    })
+    .await;
+    let mut client = world.connect().await;
+    for _ in 0..100 {
+        client.send("abc").await;
+        assert_eq!(client.receive(2).await, b"ab");
+        client.send("d").await;
+        assert_eq!(client.receive(2).await, b"cd");
+    }
+    client.half_close().await;
+    assert_eq!(client.receive_all().await, b"");
+    let reason = handles.recv().await.unwrap().closed().await;
+    assert_eq!(why(&reason), (Side::Local, CloseKind::Error), "read_exact met the end");
+    world.stop().await;
+}
+
+async fn a_stream_waits_for_a_slow_reader(net: Net) {
+    let world = World::narrow(
+        net,
+        Limits::default(),
+        stream_fn(|mut stream: Stream| async move {
+            let handle = stream.handle();
+            for _ in 0..1000 {
+                stream.write_all(&[7; 10_000]).await?;
+                assert!(handle.queued() <= 64 * 1024 + 10_000);
+            }
+            Ok(())
+        }),
+    )
+    .await;
+    let mut client = world.connect().await;
+    for _ in 0..1000 {
+        assert_eq!(client.receive(10_000).await, [7; 10_000]);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.receive_all().await, b"");
+    drop(client);
+    world.until(|stats| stats.closed(CloseKind::Closed) == 1).await;
+    world.stop().await;
+}
+
+async fn a_close_ends_a_stream_that_reads(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        stream.read_u8().await.unwrap_err();
+        Ok(())
+    })
+    .await;
+    let mut client = world.connect().await;
+    let handle = handles.recv().await.unwrap();
+    handle.close();
+    assert_eq!(client.receive_all().await, b"");
+    drop(client);
+    assert_eq!(why(&handle.closed().await), (Side::Local, CloseKind::Closed));
+    world.stop().await;
+}
+
+async fn the_halves_of_a_stream_work_in_two_tasks(net: Net) {
+    let world = World::narrow(
+        net,
+        Limits::default(),
+        stream_fn(|stream: Stream| async move {
+            let (mut reader, mut writer) = split(stream);
+            let reading = tokio::spawn(async move {
+                let mut all = Vec::new();
+                reader.read_to_end(&mut all).await.map(|_| all)
+            });
+            let writing = tokio::spawn(async move {
+                writer.write_all(&pattern(2 << 20)).await?;
+                writer.shutdown().await
+            });
+            writing.await??;
+            assert!(reading.await?? == pattern(3 << 20));
+            Ok(())
+        }),
+    )
+    .await;
+    let (mut reader, mut writer) = split(world.connect().await);
+    let mut got = Vec::new();
+    let (read, ()) = tokio::join!(reader.read_to_end(&mut got), async {
+        writer.write_all(&pattern(3 << 20)).await.unwrap();
+        writer.shutdown().await.unwrap();
+    });
+    read.unwrap();
+    assert!(got == pattern(2 << 20));
+    world.until(|stats| stats.closed(CloseKind::Eof) == 1).await;
+    world.stop().await;
+}
+
+async fn two_streams_forward_to_each_other(net: Net) {
+    let (streams, mut receiver) = mpsc::unbounded_channel();
+    let world = World::start(
+        net,
+        stream_fn(move |stream: Stream| {
+            let streams = streams.clone();
+            async move {
+                let handle = stream.handle();
+                streams.send(stream).unwrap();
+                handle.closed().await;
+                Ok(())
+            }
+        }),
+    )
+    .await;
+    let (mut a, mut b) = (world.connect().await, world.connect().await);
+    let (mut from_a, mut to_a) = split(receiver.recv().await.unwrap());
+    let (mut from_b, mut to_b) = split(receiver.recv().await.unwrap());
+    let forward = tokio::spawn(async move {
+        let there = async {
+            copy(&mut from_a, &mut to_b).await.unwrap();
+            to_b.shutdown().await.unwrap();
+        };
+        let back = async {
+            copy(&mut from_b, &mut to_a).await.unwrap();
+            to_a.shutdown().await.unwrap();
+        };
+        tokio::join!(there, back);
+    });
+    a.send(&pattern(50_000)).await;
+    assert!(b.receive(50_000).await == pattern(50_000));
+    a.half_close().await;
+    assert_eq!(b.receive_all().await, b"");
+    b.send("answer").await;
+    b.half_close().await;
+    assert_eq!(a.receive_all().await, b"answer");
+    forward.await.unwrap();
+    drop((a, b));
+    drop(world);
+}
+
+async fn a_silent_stream_ends_by_the_idle_timeout(net: Net) {
+    let idle = limits(|l| l.idle_timeout = std::time::Duration::from_secs(10).into());
+    let world = World::with_limits(
+        net,
+        idle,
+        stream_fn(|mut stream: Stream| async move {
+            stream.read_u8().await?;
+            Ok(())
+        }),
+    )
+    .await;
+    let mut client = world.connect().await;
+    assert_eq!(client.receive_all().await, b"");
+    drop(client);
+    let idle = CloseKind::Timeout(TimeoutKind::Idle);
+    world.until(|stats| stats.closed(idle) == 1).await;
+}

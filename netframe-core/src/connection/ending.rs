@@ -1,0 +1,118 @@
+//! How a connection ends (rules 2, 3 and 8): the first cause wins.
+
+use std::io;
+
+use bytes::BytesMut;
+
+use super::{Core, Flags, Wakes};
+use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
+
+impl Core {
+    pub(crate) fn close(&mut self) {
+        let cause = if self.flags.any(Flags::EOF_SEEN) {
+            Cause::new(Side::Peer, CloseKind::Eof)
+        } else {
+            Cause::new(Side::Local, CloseKind::Closed)
+        };
+        self.close_because(cause);
+    }
+
+    pub(super) fn close_because(&mut self, cause: Cause) {
+        if !self.flags.any(Flags::CLOSING | Flags::ABORTED) {
+            self.set_cause(cause);
+            self.flags.set(Flags::CLOSING | Flags::ARM);
+        }
+    }
+
+    pub(crate) fn close_when_idle(&mut self) {
+        // Whatever is known of the socket, it is read once more before the close.
+        self.flags.set(Flags::IDLE_CLOSE | Flags::READABLE);
+    }
+
+    /// Drops the queue and ends the connection; the cause counts if it is the first.
+    pub(crate) fn abort(&mut self, cause: Cause) {
+        if self.flags.any(Flags::ABORTED) {
+            return;
+        }
+        self.set_cause(cause);
+        self.flags.set(Flags::ABORTED);
+        if let Some(mut queue) = self.queue.take() {
+            let dropped = queue.drain_all().len();
+            queue.recycle();
+            self.queued -= dropped;
+            self.rare().unsent += dropped as u64;
+        }
+    }
+
+    /// The transport below failed: nothing moves any more.
+    pub(crate) fn io_failed(&mut self, error: io::Error) -> Wakes {
+        self.flags.set(Flags::IO_FAILED);
+        self.abort(Cause::from_io(error));
+        self.wake_all()
+    }
+
+    /// A timer or the service ends the connection without waiting for a handler.
+    pub(crate) fn interrupt(&mut self, cause: Cause) {
+        self.close_because(cause);
+        self.flags.set(Flags::INTERRUPT);
+    }
+
+    pub(crate) fn handler_panicked(&mut self, text: String) {
+        self.abort(Cause::with_source(Side::Local, CloseKind::Panic, text));
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.flags.any(Flags::CLOSING)
+    }
+
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.flags.any(Flags::ABORTED)
+    }
+
+    /// Whether nothing waits for a handler any more.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.flags.any(Flags::ABORTED | Flags::INTERRUPT)
+    }
+
+    pub(crate) fn is_abort_local(&self) -> bool {
+        self.flags.any(Flags::ABORTED) && !self.flags.any(Flags::IO_FAILED)
+    }
+
+    /// Ends the connection, lets go of everything, and returns the reason.
+    pub(crate) fn end(&mut self) -> CloseReason {
+        self.abort(Cause::new(Side::Local, CloseKind::Aborted));
+        let rare = self.rare();
+        rare.inbound = BytesMut::new();
+        rare.switch = None;
+        rare.tasks = None;
+        let cause = rare.cause.clone().expect("abort has set one if there was none");
+        self.reason_so_far(cause)
+    }
+
+    /// Makes the reason known to those who wait for the end.
+    pub(crate) fn publish(&mut self, reason: CloseReason) -> Wakes {
+        self.rare().reason = Some(reason);
+        self.waker = None;
+        self.wake_all()
+    }
+
+    /// Why the connection ended, once it has.
+    pub(crate) fn reason(&self) -> Option<&CloseReason> {
+        self.rare.as_ref()?.reason.as_ref()
+    }
+
+    /// A reason with the counts so far.
+    pub(crate) fn reason_so_far(&self, cause: Cause) -> CloseReason {
+        let unsent = self.rare.as_ref().map_or(0, |rare| rare.unsent);
+        CloseReason {
+            cause,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            bytes_unsent: unsent,
+        }
+    }
+
+    pub(super) fn set_cause(&mut self, cause: Cause) {
+        self.rare().cause.get_or_insert(cause);
+    }
+}

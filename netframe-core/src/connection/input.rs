@@ -1,0 +1,144 @@
+//! What arrives: who may have it when (rules 4 to 6), and what is read before anybody may.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Core, Flags, Wakes};
+use crate::close_reason::{Cause, CloseKind, Side};
+use crate::limits::{MAX_DELIVERY, MAX_LINGER};
+
+impl Core {
+    pub(crate) fn wants_data(&self) -> bool {
+        let stop =
+            Flags::CLOSING | Flags::ABORTED | Flags::SWITCHING | Flags::OVERFLOW | Flags::PAUSED;
+        !self.flags.any(stop) && (!self.flags.any(Flags::HELD) || self.flags.any(Flags::UNCOUPLED))
+    }
+
+    /// `wants_data` as a framer asks it: a refusal is remembered, as what it then leaves over must
+    /// be delivered again (rule 5).
+    pub(crate) fn ask_wants_data(&mut self) -> bool {
+        let wants = self.wants_data();
+        if !wants {
+            self.flags.set(Flags::REFUSED);
+        }
+        wants
+    }
+
+    pub(crate) fn pause_reading(&mut self) {
+        self.flags.set(Flags::PAUSED);
+    }
+
+    pub(crate) fn resume_reading(&mut self) {
+        if self.flags.take(Flags::PAUSED) {
+            self.flags.set(Flags::REDELIVER);
+        }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.flags.any(Flags::PAUSED)
+    }
+
+    pub(crate) fn set_coupled(&mut self, coupled: bool) {
+        self.flags.put(Flags::UNCOUPLED, !coupled);
+    }
+
+    /// Bytes for a stream that reads by itself; none at the end of input.
+    pub(crate) fn poll_pull(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<io::Result<Bytes>> {
+        if let Some(rare) = &mut self.rare
+            && !rare.inbound.is_empty()
+        {
+            let len = rare.inbound.len().min(max);
+            let bytes = rare.inbound.split_to(len).freeze();
+            if rare.inbound.is_empty() {
+                rare.inbound = BytesMut::new();
+            }
+            return Poll::Ready(Ok(bytes));
+        }
+        if self.flags.any(Flags::EOF_SEEN) {
+            return Poll::Ready(Ok(Bytes::new()));
+        }
+        if self.flags.any(Flags::ABORTED | Flags::CLOSING) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        self.flags.set(Flags::PULL);
+        self.rare().pull_waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// From now on the peer's FIN is looked for even while the protocol takes no data, by reading
+    /// up to 64 KiB ahead.
+    pub(crate) fn watch_eof(&mut self) {
+        self.flags.set(Flags::WATCH_EOF);
+    }
+
+    /// Whether nothing more can come from the peer.
+    pub(crate) fn is_input_over(&self) -> bool {
+        self.flags.any(Flags::EOF_SEEN | Flags::ABORTED)
+    }
+
+    /// Bytes came in and go to the protocol.
+    pub(crate) fn received(&mut self, len: usize) {
+        self.bytes_in += len as u64;
+        self.flags.set(Flags::ACTIVE | Flags::MOVED);
+    }
+
+    /// Bytes came in before the protocol can take them.
+    pub(crate) fn received_ahead(&mut self, bytes: BytesMut) -> Wakes {
+        self.received(bytes.len());
+        self.flags.unset(Flags::PULL);
+        let rare = self.rare();
+        if rare.inbound.is_empty() {
+            rare.inbound = bytes;
+        } else {
+            rare.inbound.extend_from_slice(&bytes);
+        }
+        Wakes(Vec::new(), [rare.pull_waker.take(), None])
+    }
+
+    /// Bytes came in after the close and were dropped.
+    pub(crate) fn discarded(&mut self, len: usize) {
+        self.bytes_in += len as u64;
+        if self.flags.any(Flags::FIN_SENT) {
+            self.rare().lingered += len as u64;
+            if self.rare().lingered > MAX_LINGER {
+                self.abort(Cause::new(Side::Local, CloseKind::Aborted));
+            }
+        }
+    }
+
+    pub(crate) fn received_eof(&mut self) -> Wakes {
+        self.flags.set(Flags::EOF_SEEN);
+        self.flags.unset(Flags::PULL);
+        self.wake_all()
+    }
+
+    pub(super) fn has_inbound(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.inbound.is_empty())
+    }
+
+    /// Moves what was read ahead behind the leftover; says whether there was anything.
+    pub(crate) fn take_inbound(&mut self, data: &mut BytesMut) -> bool {
+        if !self.has_inbound() {
+            return false;
+        }
+        let inbound = std::mem::take(&mut self.rare().inbound);
+        if data.is_empty() {
+            *data = inbound;
+        } else {
+            data.extend_from_slice(&inbound);
+        }
+        true
+    }
+
+    pub(super) fn wants_read_ahead(&self) -> bool {
+        self.flags.any(Flags::WATCH_EOF)
+            && !self.flags.any(Flags::EOF_SEEN | Flags::CLOSING)
+            && self.rare.as_ref().is_none_or(|rare| rare.inbound.len() < MAX_DELIVERY)
+    }
+}

@@ -1,0 +1,234 @@
+//! What the driver does next: the decisions of the state machine, in order of precedence, and the
+//! readiness of a polled socket.
+
+use std::io;
+
+use super::{Core, Event, Flags};
+use crate::close_reason::{Cause, CloseKind, Side};
+
+impl Core {
+    /// What to do next while no handler runs; `leftover` is what the protocol left unconsumed.
+    /// Events are handed out once.
+    pub(crate) fn next(&mut self, blocked: Blocked, leftover: usize) -> Next {
+        let next = self.next_idle(self.look_at_readiness(blocked), leftover);
+        self.use_up(next)
+    }
+
+    fn next_idle(&mut self, blocked: Blocked, leftover: usize) -> Next {
+        if self.flags.any(Flags::ABORTED) {
+            return Next::End;
+        }
+        if self.flags.any(Flags::CLOSING) {
+            return self.next_closing(blocked);
+        }
+        if self.queued > 0 && !blocked.write {
+            return Next::Flush;
+        }
+        if self.flags.any(Flags::UNFLUSHED) && !blocked.write {
+            return Next::FlushBelow;
+        }
+        if self.flags.any(Flags::SWITCHING) {
+            if self.queued > 0 || self.flags.any(Flags::UNFLUSHED) {
+                return Next::Wait { watch_reset: false };
+            }
+            if self.is_residue_accepted(leftover) {
+                return Next::Switch;
+            }
+            let text = "bytes arrived ahead of a change of protocol";
+            self.close_because(Cause::with_source(Side::Peer, CloseKind::ProtocolError, text));
+            return self.next_closing(blocked);
+        }
+        if self.wants_fin() && !blocked.write {
+            return Next::Fin;
+        }
+        if self.flags.all(Flags::FIN_SENT | Flags::EOF_DONE) {
+            self.set_cause(Cause::new(Side::Peer, CloseKind::Eof));
+            self.flags.set(Flags::CLOSING);
+            return Next::End;
+        }
+        self.flags.unset(Flags::REFUSED);
+        for (flag, event) in [
+            (Flags::DRAINING, Event::Draining),
+            (Flags::TIMED_OUT, Event::TimedOut),
+            (Flags::NOTIFIED, Event::Notified),
+        ] {
+            if self.flags.take(flag) {
+                return Next::Call(event);
+            }
+        }
+        if self.wants_data() {
+            let redeliver = self.flags.take(Flags::REDELIVER) && leftover > 0;
+            if redeliver || self.has_inbound() {
+                return Next::Call(Event::Data);
+            }
+            if self.flags.any(Flags::EOF_SEEN) {
+                if !self.flags.any(Flags::EOF_DONE) {
+                    self.flags.set(Flags::EOF_DONE);
+                    return Next::Call(Event::Eof);
+                }
+            } else if !blocked.read {
+                return Next::Read;
+            }
+        } else if self.wants_read_ahead() && !blocked.read {
+            return Next::ReadAhead;
+        }
+        if self.flags.any(Flags::IDLE_CLOSE)
+            && self.queued == 0
+            && leftover == 0
+            && !self.has_inbound()
+        {
+            let shutdown = self.flags.any(Flags::DRAINED) && !self.flags.any(Flags::EOF_SEEN);
+            if shutdown {
+                self.close_because(Cause::new(Side::System, CloseKind::Shutdown));
+            } else {
+                self.close();
+            }
+            return self.next_closing(blocked);
+        }
+        // A blocked read or write shows a reset by itself.
+        let reading = self.wants_data() && !self.flags.any(Flags::EOF_SEEN);
+        self.wait(!reading && self.queued == 0)
+    }
+
+    /// Rule 3: flush, FIN, then read and drop until the peer's FIN. While the flush waits, input is
+    /// dropped too, as a peer that sends before it reads would otherwise never take the queue.
+    fn next_closing(&mut self, blocked: Blocked) -> Next {
+        if self.queued > 0 && !blocked.write {
+            return Next::Flush;
+        }
+        if self.queued == 0 && !self.flags.any(Flags::FIN_SENT) && !blocked.write {
+            return Next::Fin;
+        }
+        let eof = self.flags.any(Flags::EOF_SEEN | Flags::LINGERED);
+        if eof && self.flags.any(Flags::FIN_SENT) {
+            return Next::End;
+        }
+        if !eof && !blocked.read {
+            return Next::Discard;
+        }
+        Next::Wait { watch_reset: false }
+    }
+
+    /// What to do while a handler is pending: `End` means to drop the handler.
+    pub(crate) fn next_pending(&mut self, blocked: Blocked) -> Next {
+        let next = self.next_while_pending(self.look_at_readiness(blocked));
+        self.use_up(next)
+    }
+
+    fn next_while_pending(&mut self, blocked: Blocked) -> Next {
+        if self.flags.any(Flags::OVERFLOW) {
+            self.abort(Cause::new(Side::Local, CloseKind::Overflow));
+        }
+        if self.flags.any(Flags::ABORTED | Flags::INTERRUPT) {
+            return Next::End;
+        }
+        if self.queued > 0 && !blocked.write {
+            return Next::Flush;
+        }
+        if self.flags.any(Flags::UNFLUSHED) && !blocked.write {
+            return Next::FlushBelow;
+        }
+        if self.wants_fin() && !blocked.write {
+            return Next::Fin;
+        }
+        let pull = self.flags.any(Flags::PULL) && !self.flags.any(Flags::EOF_SEEN);
+        if (pull || self.wants_read_ahead()) && !blocked.read {
+            return Next::ReadAhead;
+        }
+        self.wait(!pull && self.queued == 0)
+    }
+
+    /// Nothing to do; a reset that no read or write would show has to be watched for.
+    fn wait(&mut self, unseen_reset: bool) -> Next {
+        if unseen_reset && self.flags.any(Flags::BROKEN) {
+            self.flags.set(Flags::IO_FAILED);
+            self.abort(Cause::from_io(io::ErrorKind::ConnectionReset.into()));
+            return Next::End;
+        }
+        Next::Wait { watch_reset: unseen_reset && !self.flags.any(Flags::POLLED) }
+    }
+
+    pub(super) fn wants_fin(&self) -> bool {
+        self.queued == 0
+            && !self.flags.any(Flags::FIN_SENT)
+            && self.flags.any(Flags::FIN_WANTED | Flags::CLOSING)
+    }
+
+    /// The home polls the socket from now on. At first it takes output; input is told.
+    #[cfg(unix)]
+    pub(crate) fn start_polling(&mut self) {
+        self.flags.set(Flags::POLLED | Flags::WRITABLE);
+    }
+
+    /// The home polls it no more.
+    #[cfg(unix)]
+    pub(crate) fn stop_polling(&mut self) {
+        self.flags.unset(Flags::POLLED);
+    }
+
+    /// What the home has heard of the socket.
+    #[cfg(unix)]
+    pub(crate) fn ready(&mut self, readiness: crate::poller::Readiness) {
+        self.flags.put_if(Flags::READABLE, readiness.readable);
+        self.flags.put_if(Flags::WRITABLE, readiness.writable);
+        self.flags.put_if(Flags::READ_CLOSED, readiness.read_closed);
+        self.flags.put_if(Flags::BROKEN, readiness.error);
+    }
+
+    /// The last read filled its buffer, so there may be more.
+    pub(crate) fn may_read_more(&mut self) {
+        self.flags.set(Flags::READABLE);
+    }
+
+    /// Adds to what is blocked in this turn the directions in which a polled socket is not ready.
+    fn look_at_readiness(&self, blocked: Blocked) -> Blocked {
+        let polled = self.flags.any(Flags::POLLED);
+        Blocked {
+            read: blocked.read || polled && !self.flags.any(Flags::READABLE | Flags::READ_CLOSED),
+            write: blocked.write || polled && !self.flags.any(Flags::WRITABLE),
+        }
+    }
+
+    /// Notes, before the system call, that the readiness is used up: an event that comes meanwhile
+    /// sets it again and is not lost.
+    fn use_up(&mut self, next: Next) -> Next {
+        match next {
+            Next::Read | Next::ReadAhead | Next::Discard => self.flags.unset(Flags::READABLE),
+            Next::Flush => self.flags.unset(Flags::WRITABLE),
+            _ => {}
+        }
+        next
+    }
+}
+
+/// What the driver does next while no handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Run a callback.
+    Call(Event),
+    /// Send from the queue.
+    Flush,
+    /// Flush the layer below, which may hold back bytes that it took.
+    FlushBelow,
+    /// End the sending side.
+    Fin,
+    /// Read, and deliver.
+    Read,
+    /// Read into `inbound`.
+    ReadAhead,
+    /// Read, and throw away.
+    Discard,
+    /// Hand the connection to another protocol.
+    Switch,
+    /// The connection is over.
+    End,
+    /// Nothing until woken; `watch_reset` if no read or write would show a reset.
+    Wait { watch_reset: bool },
+}
+
+/// Which directions the transport below has said to wait for, in this turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Blocked {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}

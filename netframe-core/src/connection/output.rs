@@ -1,0 +1,221 @@
+//! What leaves: the out queue with its watermarks and its cap (rule 6), and our FIN.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::{Core, Flags, Wakes, WriteQueue};
+use crate::io::Sent;
+use crate::limits::Limits;
+use crate::protocol::Result;
+
+impl Core {
+    /// Room for a write of `len` bytes (rule 6). If there is none the bytes count as unsent.
+    fn admit(&mut self, len: usize, limits: &Limits) -> bool {
+        let closed = Flags::CLOSING | Flags::ABORTED | Flags::FIN_WANTED | Flags::OVERFLOW;
+        let admitted = if self.flags.any(closed) {
+            false
+        } else if self.queued <= limits.high_watermark
+            || self.queued.saturating_add(len) <= limits.hard_cap
+        {
+            true
+        } else {
+            self.flags.set(Flags::OVERFLOW);
+            false
+        };
+        if !admitted {
+            self.rare().unsent += len as u64;
+        }
+        admitted
+    }
+
+    fn enqueued(&mut self, len: usize, limits: &Limits) {
+        self.queued += len;
+        if self.queued > limits.high_watermark {
+            self.flags.set(Flags::HELD);
+        }
+    }
+
+    /// Queues a copy of all `parts`, or none.
+    pub(crate) fn write(&mut self, parts: &[&[u8]], limits: &Limits) {
+        let len = parts.iter().map(|part| part.len()).sum();
+        if self.admit(len, limits) && len > 0 {
+            let queue = self.queue();
+            for part in parts {
+                queue.push(part);
+            }
+            self.enqueued(len, limits);
+        }
+    }
+
+    pub(crate) fn write_bytes(&mut self, data: Bytes, limits: &Limits) {
+        if self.admit(data.len(), limits) && !data.is_empty() {
+            let len = data.len();
+            self.queue().push_bytes(data);
+            self.enqueued(len, limits);
+        }
+    }
+
+    /// Takes the out buffer, so that user code can append to it without the lock.
+    pub(crate) fn lend_buffer(&mut self) -> Box<WriteQueue> {
+        self.start_flush()
+    }
+
+    /// Takes it back. Bytes behind `len` are new; if there is no room for them they are dropped.
+    pub(crate) fn return_buffer(
+        &mut self,
+        mut queue: Box<WriteQueue>,
+        len: usize,
+        limits: &Limits,
+    ) {
+        let appended = queue.tail_mut().len().saturating_sub(len);
+        if self.admit(appended, limits) {
+            self.enqueued(appended, limits);
+        } else {
+            queue.tail_mut().truncate(len);
+        }
+        self.restore(queue);
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Whether writes are still taken.
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.flags.any(Flags::CLOSING | Flags::ABORTED | Flags::FIN_WANTED | Flags::OVERFLOW)
+    }
+
+    /// Whether the queue went above the high watermark and is not yet at the low one.
+    pub(crate) fn is_held(&self) -> bool {
+        self.flags.any(Flags::HELD)
+    }
+
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<Result> {
+        if self.flags.any(Flags::ABORTED | Flags::OVERFLOW) {
+            let error = io::Error::new(io::ErrorKind::BrokenPipe, "the connection ended");
+            return Poll::Ready(Err(error.into()));
+        }
+        if self.queued <= limits.low_watermark {
+            return Poll::Ready(Ok(()));
+        }
+        self.rare().drain_waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Takes a write of a stream, once the queue is below its watermarks.
+    pub(crate) fn poll_push(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        limits: &Limits,
+    ) -> Poll<io::Result<usize>> {
+        if !self.is_writable() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.is_held() {
+            self.rare().drain_waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.write(&[data], limits);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    pub(crate) fn close_write(&mut self) {
+        self.flags.set(Flags::FIN_WANTED);
+    }
+
+    /// Asks for our FIN, and is ready when it has left.
+    pub(crate) fn poll_close_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.close_write();
+        if self.flags.any(Flags::FIN_SENT) {
+            return Poll::Ready(Ok(()));
+        }
+        if self.flags.any(Flags::ABORTED) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        self.rare().drain_waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Takes the queue out for a send, so that no system call happens under the lock.
+    pub(crate) fn start_flush(&mut self) -> Box<WriteQueue> {
+        self.queue.take().unwrap_or_else(WriteQueue::take)
+    }
+
+    /// Puts the rest of the queue back before what was written meanwhile.
+    pub(crate) fn finish_flush(
+        &mut self,
+        mut queue: Box<WriteQueue>,
+        sent: &Sent,
+        buffers_below: bool,
+        limits: &Limits,
+    ) -> Wakes {
+        let Sent { taken: sent, all } = *sent;
+        if all {
+            self.flags.set(Flags::WRITABLE);
+        }
+        self.bytes_out += sent as u64;
+        self.queued -= sent;
+        if sent > 0 {
+            self.flags.set(Flags::ACTIVE | Flags::MOVED | Flags::PROGRESS);
+            self.flags.put(Flags::UNFLUSHED, buffers_below);
+        }
+        if self.flags.any(Flags::ABORTED) {
+            let dropped = queue.drain_all().len();
+            self.queued -= dropped;
+            self.rare().unsent += dropped as u64;
+        }
+        if let Some(mut later) = self.queue.take() {
+            queue.append(&mut later);
+            later.recycle();
+        }
+        self.restore(queue);
+        if self.queued == 0 {
+            self.flags.unset(Flags::STALLED);
+        } else if !self.flags.any(Flags::STALLED) {
+            self.flags.set(Flags::STALLED | Flags::ARM);
+        }
+        self.drained(limits)
+    }
+
+    /// After bytes left: opens the gate at the low watermark (rule 6).
+    fn drained(&mut self, limits: &Limits) -> Wakes {
+        if self.queued > limits.low_watermark {
+            return Wakes::default();
+        }
+        self.flags.unset(Flags::HELD);
+        match &mut self.rare {
+            Some(rare) => Wakes(rare.waiters.take_all(), [rare.drain_waker.take(), None]),
+            None => Wakes::default(),
+        }
+    }
+
+    pub(crate) fn flushed_below(&mut self) {
+        self.flags.unset(Flags::UNFLUSHED);
+    }
+
+    pub(crate) fn fin_sent(&mut self) -> Wakes {
+        self.flags.set(Flags::FIN_SENT | Flags::ARM);
+        self.wake_all()
+    }
+
+    /// Whether our FIN has left, or nothing can leave any more.
+    pub(crate) fn is_send_side_done(&self) -> bool {
+        self.flags.any(Flags::FIN_SENT | Flags::ABORTED)
+    }
+
+    pub(super) fn queue(&mut self) -> &mut WriteQueue {
+        self.queue.get_or_insert_with(WriteQueue::take)
+    }
+
+    /// Puts a queue back, or into the pool if it is empty.
+    pub(super) fn restore(&mut self, queue: Box<WriteQueue>) {
+        if queue.is_empty() {
+            queue.recycle();
+        } else {
+            self.queue = Some(queue);
+        }
+    }
+}

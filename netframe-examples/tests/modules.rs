@@ -1,0 +1,15 @@
+//! The examples' own tests, which `cargo test` would not run by itself.
+
+macro_rules! examples {
+    ($($path:literal $name:ident)*) => {$(
+        #[path = $path]
+        #[expect(dead_code, reason = "`main` is run by tests/run.rs")]
+        mod $name;
+    )*};
+}
+
+examples! {
+    "../examples/await_database.rs" await_database
+    "../examples/shout.rs" shout
+    "../examples/test_without_network.rs" test_without_network
+}
