@@ -28,6 +28,10 @@ use crate::service::Counters;
 /// Connections taken from the accept queue after the stop, at most: the largest usual backlog.
 const MAX_LAST: usize = 65_536;
 
+/// Failed connections in a row after which accepting pauses: they have another cause than their
+/// peers.
+const MAX_FAILURES: usize = 64;
+
 /// One listener on one worker.
 pub(crate) struct Acceptor {
     listener: Box<dyn Listen>,
@@ -35,6 +39,7 @@ pub(crate) struct Acceptor {
     home: Arc<Home>,
     origin: Arc<Origin>,
     backoff: Backoff,
+    failures_in_a_row: usize,
     reserve: Option<File>,
 }
 
@@ -46,7 +51,15 @@ impl Acceptor {
     ) -> Self {
         let endpoint = listener.endpoint();
         let origin = Arc::new(Origin::new(endpoint.kind(), listener.local_addr()));
-        Self { listener, factory, home, origin, backoff: Backoff::default(), reserve: reserve() }
+        Self {
+            listener,
+            factory,
+            home,
+            origin,
+            backoff: Backoff::default(),
+            failures_in_a_row: 0,
+            reserve: reserve(),
+        }
     }
 
     /// Accepts until `stop`, then empties the accept queue once.
@@ -87,6 +100,7 @@ impl Acceptor {
 
     fn start(&mut self, incoming: Incoming) {
         self.backoff.reset();
+        self.failures_in_a_row = 0;
         self.factory.spawn(Conn::start(incoming, &self.origin, &self.home));
     }
 
@@ -97,19 +111,20 @@ impl Acceptor {
             AcceptError::OneConnection => {
                 Counters::add(&service.counters.accept_errors);
                 debug!(service = %service.name, %endpoint, %error, "a connection failed before it was accepted");
+                self.failures_in_a_row += 1;
+                if self.failures_in_a_row.is_multiple_of(MAX_FAILURES) {
+                    self.pause(stop).await;
+                } else {
+                    yield_now().await;
+                }
             }
             AcceptError::NoDescriptors | AcceptError::NoResources => {
                 Counters::add(&service.counters.accept_pauses);
-                let wait = self.backoff.next();
-                warn!(service = %service.name, %endpoint, %error, ?wait, "out of resources; accepting pauses");
+                warn!(service = %service.name, %endpoint, %error, "out of resources; accepting pauses");
                 if sort(&error) == AcceptError::NoDescriptors {
                     self.shed().await;
                 }
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => {}
-                    () = sleep(wait) => {}
-                }
+                self.pause(stop).await;
             }
             AcceptError::Fatal => {
                 error!(service = %service.name, %endpoint, %error, "the listener is broken");
@@ -117,6 +132,14 @@ impl Acceptor {
             }
         }
         Ok(())
+    }
+
+    async fn pause(&mut self, stop: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = sleep(self.backoff.next()) => {}
+        }
     }
 
     /// Out of descriptors: gives the reserve up to accept one connection and close it, so that its

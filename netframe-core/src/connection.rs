@@ -107,9 +107,10 @@ impl Wakes {
 }
 
 impl Core {
-    pub(crate) fn switch(&mut self, switch: Switch) {
+    #[must_use = "to be dropped without the lock"]
+    pub(crate) fn switch(&mut self, switch: Switch) -> Option<Switch> {
         self.flags.set(Flags::SWITCHING);
-        self.rare().switch = Some(switch);
+        self.rare().switch.replace(switch)
     }
 
     pub(crate) fn notify(&mut self) {

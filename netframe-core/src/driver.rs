@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use tracing::{debug, error, warn};
 
 pub(crate) use self::facade::Facade;
-use self::handler::{Verdict, caught, handle, panic_text};
+use self::handler::{Verdict, caught, caught_async, handle, panic_text};
 use self::pending::{pend, watch_reset};
 use self::pump::Step;
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
@@ -158,9 +158,10 @@ impl Conn {
                 tokio::spawn(async move {
                     if let Err(error) = next.put_layer(layer).await {
                         next.shared.lock().io_failed(error).wake();
-                        return;
                     }
-                    switch.to.spawn(next);
+                    if !next.shared.lock().is_aborted() {
+                        switch.to.spawn(next);
+                    }
                 });
             }
         }
@@ -172,7 +173,14 @@ impl Conn {
         let layered = tokio::select! {
             biased;
             () = self.shared.ended() => return Err(io::ErrorKind::ConnectionAborted.into()),
-            layered = layer.wrap(io, residue) => layered?,
+            layered = caught_async(layer.wrap(io, residue)) => layered,
+        };
+        let layered = match layered {
+            Ok(layered) => layered?,
+            Err(panic) => {
+                self.shared.lock().handler_panicked(panic_text(&*panic));
+                return Ok(());
+            }
         };
         self.below = Below::Io(layered.io);
         self.facade.publish(layered.extensions);
@@ -186,8 +194,9 @@ impl Conn {
         }
         let mut core = self.shared.lock();
         let abort = core.is_abort_local() || !core.is_send_side_done();
-        let reason = core.end();
+        let (reason, remains) = core.end();
         drop(core);
+        drop(remains);
         if abort {
             self.below.set_abort();
         }

@@ -31,6 +31,7 @@ pub(crate) struct Home {
     /// Wakes a drain: the last connection ended.
     empty: Notify,
     draining: AtomicBool,
+    closed: AtomicBool,
 }
 
 struct Timers {
@@ -60,6 +61,7 @@ impl Home {
             alarm: Arc::new(Notify::new()),
             empty: Notify::new(),
             draining: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -81,6 +83,9 @@ impl Home {
         }
         if self.draining.load(Ordering::SeqCst) {
             core.drain();
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            core.shut_down();
         }
     }
 
@@ -141,6 +146,11 @@ impl Home {
         for shared in self.connections() {
             shared.change(|core| core.drain());
         }
+    }
+
+    /// Has connections that are still to come end at once.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     /// Every connection that lives here now.

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use crate::acceptor::Acceptor;
 use crate::bind::{Bound, bind};
-use crate::close_reason::{Cause, CloseKind, Side};
+use crate::connection::Core;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::factory::{DynFactory, Factory};
@@ -109,7 +109,7 @@ impl Server {
             failure = self.failures.recv() => failure,
         };
         let mut report = self.shutdown(DRAIN_DEADLINE).await;
-        report.failure = failure;
+        report.failure = failure.or(report.failure);
         report
     }
 
@@ -119,8 +119,11 @@ impl Server {
     /// # Cancel safety
     ///
     /// Dropping the future drops the server: connections that are still open are aborted.
-    pub async fn shutdown(self, deadline: Duration) -> DrainReport {
-        self.part.drain(Instant::now() + deadline).await
+    pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
+        let failure = self.failures.try_recv().ok();
+        let mut report = self.part.drain(Instant::now() + deadline).await;
+        report.failure = failure;
+        report
     }
 }
 
@@ -328,11 +331,12 @@ impl ServerPart {
         report
     }
 
-    /// Aborts every connection; returns how many there were.
+    /// Aborts every connection, those to come included; returns how many there were.
     fn abort(&self) -> usize {
+        self.home.close();
         let connections = self.home.connections();
         for shared in &connections {
-            shared.change(|core| core.abort(Cause::new(Side::System, CloseKind::Shutdown)));
+            shared.change(Core::shut_down);
         }
         connections.len()
     }

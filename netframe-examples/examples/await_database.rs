@@ -111,55 +111,78 @@ impl Error for DatabaseGone {}
 mod tests {
     use super::*;
 
-    use netframe::{CloseKind, Limits, testing};
+    use std::time::Duration;
+
+    use netframe::testing;
+    use netframe::transport::mem::MemStream;
+    use netframe::{Client, CloseKind, Limits};
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::sync::mpsc::error::TryRecvError;
+    use tokio::time::timeout;
 
-    // The test is the database here, and the peer as well.
+    // The test is the peer here, and the database as well.
 
     #[tokio::test]
     async fn one_question_at_a_time_answered_in_order() {
-        let (database, mut queries) = Database::new();
-        let lookup = move |_: &ConnectionInfo| Lines::new(Lookup { database: database.clone() });
-        let (mut peer, _client) = testing::serve(lookup, Limits::default());
-        peer.write_all(b"apple\npear\nplum\n").await.unwrap();
-
-        let mut answers = BufReader::new(peer).lines();
-        for (fruit, count) in [("apple", 3), ("pear", 7), ("plum", 0)] {
-            let query = queries.recv().await.unwrap();
-            assert_eq!(query.fruit, fruit);
-            // The other lines have arrived, and wait in the connection: not in the database.
-            for _ in 0..100 {
-                tokio::task::yield_now().await;
+        within(async {
+            let (mut peer, _connection, mut queries) = start();
+            peer.write_all(b"apple\npear\nplum\n").await.unwrap();
+            let mut answers = BufReader::new(peer).lines();
+            for (fruit, count) in [("apple", 3), ("pear", 7), ("plum", 0)] {
+                let query = queries.recv().await.unwrap();
+                assert_eq!(query.fruit, fruit);
+                // The other lines have arrived, and wait in the connection: not in the database.
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                assert!(matches!(queries.try_recv(), Err(TryRecvError::Empty)));
+                query.answer.send(Some(count)).unwrap();
+                let answer = answers.next_line().await.unwrap().unwrap();
+                assert_eq!(answer, format!("{fruit}: {count}"));
             }
-            assert!(matches!(queries.try_recv(), Err(TryRecvError::Empty)));
-            query.answer.send(Some(count)).unwrap();
-            assert_eq!(answers.next_line().await.unwrap().unwrap(), format!("{fruit}: {count}"));
-        }
+        })
+        .await;
     }
 
     #[tokio::test]
     async fn a_question_whose_peer_is_gone_is_dropped() {
-        let (database, mut queries) = Database::new();
-        let lookup = move |_: &ConnectionInfo| Lines::new(Lookup { database: database.clone() });
-        let (mut peer, client) = testing::serve(lookup, Limits::default());
-        peer.write_all(b"apple\npear\n").await.unwrap();
-        queries.recv().await.unwrap().answer.send(Some(3)).unwrap();
-        let mut pear = queries.recv().await.unwrap();
-        assert_eq!(peer.read_u8().await.unwrap(), b'a');
-        drop(peer); // it has not read all of its answer: a reset
-        pear.answer.closed().await;
-        assert_eq!(client.closed().await.kind(), CloseKind::Reset);
+        within(async {
+            let (mut peer, connection, mut queries) = start();
+            peer.write_all(b"apple\npear\n").await.unwrap();
+            queries.recv().await.unwrap().answer.send(Some(3)).unwrap();
+            let mut pear = queries.recv().await.unwrap();
+            assert_eq!(peer.read_u8().await.unwrap(), b'a');
+            drop(peer); // it has not read all of its answer, which makes this a reset
+            pear.answer.closed().await;
+            assert_eq!(connection.closed().await.kind(), CloseKind::Reset);
+        })
+        .await;
     }
 
     #[tokio::test]
-    async fn a_database_that_is_gone_ends_the_connection_with_its_error() {
+    async fn without_a_database_the_connection_ends_with_its_error() {
+        within(async {
+            let (mut peer, connection, queries) = start();
+            drop(queries);
+            peer.write_all(b"apple\n").await.unwrap();
+            peer.shutdown().await.unwrap();
+            assert_eq!(
+                connection.closed().await.to_string(),
+                "error by local: the database is gone"
+            );
+        })
+        .await;
+    }
+
+    /// A connection in memory: its peer's end, the connection, and what the database is asked.
+    fn start() -> (MemStream, Client, mpsc::Receiver<Query>) {
         let (database, queries) = Database::new();
-        drop(queries);
         let lookup = move |_: &ConnectionInfo| Lines::new(Lookup { database: database.clone() });
-        let (mut peer, client) = testing::serve(lookup, Limits::default());
-        peer.write_all(b"apple\n").await.unwrap();
-        drop(peer);
-        assert_eq!(client.closed().await.to_string(), "error by local: the database is gone");
+        let (peer, connection) = testing::serve(lookup, Limits::default());
+        (peer, connection, queries)
+    }
+
+    async fn within<T>(test: impl Future<Output = T>) -> T {
+        timeout(Duration::from_secs(30), test).await.expect("it must not take that long")
     }
 }

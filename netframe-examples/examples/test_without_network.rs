@@ -1,4 +1,4 @@
-//! Tests of a protocol without a network, a runtime or a clock: each is over in microseconds.
+//! Tests of a protocol without a network, a runtime or a clock: nothing in them waits.
 //!
 //! Run them with `cargo run -p netframe-examples --example test_without_network`, which prints `ok`
 //! and a name for each, or as tests with

@@ -1,5 +1,7 @@
 //! Runs each example as its header says, and looks at what it prints.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,8 +45,18 @@ async fn await_database_answers_in_order() {
     let mut lookup = Example::run("await_database", &[ANY_PORT]);
     let addr = lookup.listening().await;
     assert_eq!(ask(addr, b"apple\nplum\npear\n").await, "apple: 3\nplum: none\npear: 7\n");
+
+    // Answers do not wait for the end of the questions.
+    let mut peer = TcpStream::connect(addr).await.unwrap();
+    peer.write_all(b"pear\nplum\n").await.unwrap();
+    let mut answers = [0; "pear: 7\nplum: none\n".len()];
+    timeout(PATIENCE, peer.read_exact(&mut answers)).await.unwrap().unwrap();
+    assert_eq!(answers, *b"pear: 7\nplum: none\n");
+
     lookup.interrupt().await;
-    assert_eq!(lookup.rest().await, "asked for apple\nasked for plum\nasked for pear\n");
+    let asked: Vec<_> =
+        ["apple", "plum", "pear", "pear", "plum"].map(|f| format!("asked for {f}\n")).into();
+    assert_eq!(lookup.rest().await, asked.concat());
 }
 
 #[tokio::test]

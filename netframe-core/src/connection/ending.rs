@@ -3,8 +3,9 @@
 use std::io;
 
 use bytes::BytesMut;
+use tokio::task::JoinSet;
 
-use super::{Core, Flags, Wakes};
+use super::{Core, Flags, Switch, Wakes, WriteQueue};
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
 
 impl Core {
@@ -29,18 +30,12 @@ impl Core {
         self.flags.set(Flags::IDLE_CLOSE | Flags::READABLE);
     }
 
-    /// Drops the queue and ends the connection; the cause counts if it is the first.
+    /// Ends the connection: nothing is sent or delivered any more. The cause counts if it is the
+    /// first.
     pub(crate) fn abort(&mut self, cause: Cause) {
-        if self.flags.any(Flags::ABORTED) {
-            return;
-        }
-        self.set_cause(cause);
-        self.flags.set(Flags::ABORTED);
-        if let Some(mut queue) = self.queue.take() {
-            let dropped = queue.drain_all().len();
-            queue.recycle();
-            self.queued -= dropped;
-            self.rare().unsent += dropped as u64;
+        if !self.flags.any(Flags::ABORTED) {
+            self.set_cause(cause);
+            self.flags.set(Flags::ABORTED);
         }
     }
 
@@ -49,6 +44,11 @@ impl Core {
         self.flags.set(Flags::IO_FAILED);
         self.abort(Cause::from_io(error));
         self.wake_all()
+    }
+
+    /// The service ends the connection: its drain took too long, or there was none.
+    pub(crate) fn shut_down(&mut self) {
+        self.abort(Cause::new(Side::System, CloseKind::Shutdown));
     }
 
     /// A timer or the service ends the connection without waiting for a handler.
@@ -78,15 +78,22 @@ impl Core {
         self.flags.any(Flags::ABORTED) && !self.flags.any(Flags::IO_FAILED)
     }
 
-    /// Ends the connection, lets go of everything, and returns the reason.
-    pub(crate) fn end(&mut self) -> CloseReason {
+    /// Ends the connection. What it held is to be dropped without the lock, as that may run user
+    /// code.
+    pub(crate) fn end(&mut self) -> (CloseReason, Remains) {
         self.abort(Cause::new(Side::Local, CloseKind::Aborted));
+        let queued = std::mem::take(&mut self.queued);
+        let queue = self.queue.take();
         let rare = self.rare();
-        rare.inbound = BytesMut::new();
-        rare.switch = None;
-        rare.tasks = None;
+        rare.unsent += queued as u64;
+        let remains = Remains {
+            _queue: queue,
+            _inbound: std::mem::take(&mut rare.inbound),
+            _switch: rare.switch.take(),
+            _tasks: rare.tasks.take(),
+        };
         let cause = rare.cause.clone().expect("abort has set one if there was none");
-        self.reason_so_far(cause)
+        (self.reason_so_far(cause), remains)
     }
 
     /// Makes the reason known to those who wait for the end.
@@ -115,4 +122,12 @@ impl Core {
     pub(super) fn set_cause(&mut self, cause: Cause) {
         self.rare().cause.get_or_insert(cause);
     }
+}
+
+/// What a connection still held at its end.
+pub(crate) struct Remains {
+    _queue: Option<Box<WriteQueue>>,
+    _inbound: BytesMut,
+    _switch: Option<Switch>,
+    _tasks: Option<JoinSet<()>>,
 }

@@ -139,6 +139,11 @@ impl Core {
     pub(super) fn wants_read_ahead(&self) -> bool {
         self.flags.any(Flags::WATCH_EOF)
             && !self.flags.any(Flags::EOF_SEEN | Flags::CLOSING)
-            && self.rare.as_ref().is_none_or(|rare| rare.inbound.len() < MAX_DELIVERY)
+            && self.room_ahead() > 0
+    }
+
+    /// How many bytes may be read ahead: what is then delivered together is one delivery.
+    pub(crate) fn room_ahead(&self) -> usize {
+        MAX_DELIVERY - self.rare.as_ref().map_or(0, |rare| rare.inbound.len())
     }
 }

@@ -115,6 +115,13 @@ impl Core {
         self.use_up(next)
     }
 
+    /// Whether a driver that has nothing else to do may park: `next_pending` says to wait. It uses
+    /// up no readiness.
+    pub(crate) fn may_park(&mut self, blocked: Blocked) -> bool {
+        let next = self.next_while_pending(self.look_at_readiness(blocked));
+        matches!(next, Next::Wait { .. })
+    }
+
     fn next_while_pending(&mut self, blocked: Blocked) -> Next {
         if self.flags.any(Flags::OVERFLOW) {
             self.abort(Cause::new(Side::Local, CloseKind::Overflow));

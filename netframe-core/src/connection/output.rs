@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::{Core, Flags, Wakes, WriteQueue};
+use crate::close_reason::{Cause, CloseKind, Side};
 use crate::io::Sent;
 use crate::limits::Limits;
 use crate::protocol::Result;
@@ -22,6 +23,7 @@ impl Core {
             true
         } else {
             self.flags.set(Flags::OVERFLOW);
+            self.set_cause(Cause::new(Side::Local, CloseKind::Overflow));
             false
         };
         if !admitted {
@@ -147,7 +149,7 @@ impl Core {
     /// Puts the rest of the queue back before what was written meanwhile.
     pub(crate) fn finish_flush(
         &mut self,
-        mut queue: Box<WriteQueue>,
+        queue: Box<WriteQueue>,
         sent: &Sent,
         buffers_below: bool,
         limits: &Limits,
@@ -161,15 +163,6 @@ impl Core {
         if sent > 0 {
             self.flags.set(Flags::ACTIVE | Flags::MOVED | Flags::PROGRESS);
             self.flags.put(Flags::UNFLUSHED, buffers_below);
-        }
-        if self.flags.any(Flags::ABORTED) {
-            let dropped = queue.drain_all().len();
-            self.queued -= dropped;
-            self.rare().unsent += dropped as u64;
-        }
-        if let Some(mut later) = self.queue.take() {
-            queue.append(&mut later);
-            later.recycle();
         }
         self.restore(queue);
         if self.queued == 0 {
@@ -211,7 +204,11 @@ impl Core {
     }
 
     /// Puts a queue back, or into the pool if it is empty.
-    pub(super) fn restore(&mut self, queue: Box<WriteQueue>) {
+    pub(super) fn restore(&mut self, mut queue: Box<WriteQueue>) {
+        if let Some(mut later) = self.queue.take() {
+            queue.append(&mut later);
+            later.recycle();
+        }
         if queue.is_empty() {
             queue.recycle();
         } else {

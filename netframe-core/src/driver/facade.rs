@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{caught, panic_text};
+use super::{caught, caught_async, panic_text};
 use crate::close_reason::{Cause, CloseKind, Side};
 use crate::connection::{Switch, ticks};
 use crate::factory::DynFactory;
@@ -129,23 +129,21 @@ impl Transport for Facade {
     }
 
     fn switch(&mut self, to: Arc<dyn DynFactory>, residue: Residue) {
-        self.shared.lock().switch(Switch { to, residue, layer: None });
+        let overridden = self.shared.lock().switch(Switch { to, residue, layer: None });
+        drop(overridden);
     }
 
     fn switch_layer(&mut self, layer: Box<dyn Layer>, to: Arc<dyn DynFactory>, residue: Residue) {
-        self.shared.lock().switch(Switch { to, residue, layer: Some(layer) });
+        let layer = Some(layer);
+        let overridden = self.shared.lock().switch(Switch { to, residue, layer });
+        drop(overridden);
     }
 
     fn spawn_boxed(&mut self, future: Spawned) {
         let shared = Arc::downgrade(&self.shared);
         let guarded = async move {
-            let mut future = future;
-            let panic = std::future::poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
-                Ok(polled) => polled.map(|()| None),
-                Err(panic) => Poll::Ready(Some(panic)),
-            })
-            .await;
-            if let (Some(panic), Some(shared)) = (panic, shared.upgrade()) {
+            let outcome = caught_async(future).await;
+            if let (Err(panic), Some(shared)) = (outcome, shared.upgrade()) {
                 shared.change(|core| core.handler_panicked(panic_text(&*panic)));
             }
         };

@@ -94,6 +94,16 @@ pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(code))
 }
 
+/// As [`caught`], for a future.
+pub(super) async fn caught_async<F: Future>(future: F) -> Result<F::Output, Panic> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
 /// The text of a panic.
 pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {

@@ -59,14 +59,12 @@ pub(super) async fn pend(
                 return Poll::Ready(Some(verdict));
             }
             let mut core = shared.lock();
-            match core.next_pending(blocked) {
-                Next::Wait { .. } => {
-                    core.park(cx.waker());
-                    woken = true;
-                    Poll::Pending
-                }
-                _ => Poll::Ready(None),
+            if !core.may_park(blocked) {
+                return Poll::Ready(None);
             }
+            core.park(cx.waker());
+            woken = true;
+            Poll::Pending
         })
         .await;
         if let Some(verdict) = verdict {

@@ -63,7 +63,9 @@ impl Conn {
                     return Poll::Pending;
                 }
                 Next::Read => {
-                    if let Some(chunk) = poll_read(below, cx, &self.shared, &mut blocked) {
+                    if let Some(chunk) =
+                        poll_read(below, cx, &self.shared, &mut blocked, MAX_DELIVERY)
+                    {
                         self.turn += 1;
                         self.fresh = true;
                         self.shared.lock().received(chunk.len());
@@ -81,7 +83,9 @@ impl Conn {
                     poll_read_ahead(below, cx, &self.shared, &mut blocked);
                 }
                 Next::Discard => {
-                    if let Some(chunk) = poll_read(below, cx, &self.shared, &mut blocked) {
+                    if let Some(chunk) =
+                        poll_read(below, cx, &self.shared, &mut blocked, MAX_DELIVERY)
+                    {
                         self.turn += 1;
                         self.shared.lock().discarded(chunk.len());
                     }
@@ -164,21 +168,23 @@ pub(super) fn poll_read_ahead(
     shared: &Arc<Shared>,
     blocked: &mut Blocked,
 ) {
-    if let Some(chunk) = poll_read(below, cx, shared, blocked) {
+    let room = shared.lock().room_ahead();
+    if let Some(chunk) = poll_read(below, cx, shared, blocked, room) {
         let wakes = shared.lock().received_ahead(chunk);
         wakes.wake();
     }
 }
 
-/// Reads once, into the worker's buffer. EOF and errors go to the core; `None` then, and when
+/// Reads up to `max` bytes once, into the worker's buffer. EOF and errors go to the core; `None` then, and when
 /// there is nothing to read.
 fn poll_read(
     below: &mut Below,
     cx: &mut Context<'_>,
     shared: &Arc<Shared>,
     blocked: &mut Blocked,
+    max: usize,
 ) -> Option<BytesMut> {
-    match poll_chunk(below, cx) {
+    match poll_chunk(below, cx, max) {
         Poll::Ready(Ok((chunk, _))) if chunk.is_empty() => {
             let wakes = shared.lock().received_eof();
             wakes.wake();
@@ -212,8 +218,12 @@ thread_local! {
 }
 
 /// Reads into the buffer of this thread and splits off what came: no copy, and no allocation as
-/// long as earlier pieces have been dropped. The flag says that the buffer was filled.
-fn poll_chunk(below: &mut Below, cx: &mut Context<'_>) -> Poll<io::Result<(BytesMut, bool)>> {
+/// long as earlier pieces have been dropped. The flag says that there may be more.
+fn poll_chunk(
+    below: &mut Below,
+    cx: &mut Context<'_>,
+    max: usize,
+) -> Poll<io::Result<(BytesMut, bool)>> {
     let mut buffer = READ_BUFFER.take();
     if buffer.len() < MIN_READ {
         buffer.clear();
@@ -223,9 +233,9 @@ fn poll_chunk(below: &mut Below, cx: &mut Context<'_>) -> Poll<io::Result<(Bytes
             buffer = BytesMut::zeroed(MAX_DELIVERY);
         }
     }
-    let polled = below
-        .poll_read(cx, &mut buffer)
-        .map_ok(|len| (buffer.split_to(len), len > 0 && buffer.is_empty()));
+    let max = max.min(buffer.len());
+    let polled =
+        below.poll_read(cx, &mut buffer[..max]).map_ok(|len| (buffer.split_to(len), len == max));
     READ_BUFFER.set(buffer);
     polled
 }

@@ -169,7 +169,8 @@ impl<P: Protocol> Harness<P> {
                     self.switched = true;
                 }
                 Next::End => {
-                    let reason = self.shared().lock().end();
+                    let (reason, remains) = self.shared().lock().end();
+                    drop(remains);
                     self.protocol.connection_lost(&reason);
                     let wakes = self.shared().lock().publish(reason.clone());
                     wakes.wake();

@@ -88,10 +88,7 @@ async fn a_refused_connect_is_an_error_with_its_cause(net: Net) {
 }
 
 async fn a_wrong_endpoint_is_an_error(net: Net) {
-    assert!(matches!(
-        Client::connect("nonsense", echo).await.unwrap_err(),
-        Error::Endpoint(_)
-    ));
+    assert!(matches!(Client::connect("nonsense", echo).await.unwrap_err(), Error::Endpoint(_)));
     let layered = format!("tls+{}", net.endpoint("layered"));
     assert!(Client::connect(&*layered, echo).await.is_err(), "not built yet");
     assert!(matches!(

@@ -21,6 +21,7 @@ on_every_transport! {
     rule2_a_panic_in_build_protocol_ends_that_connection_only,
     rule2_a_refusal_ends_that_connection_only,
     rule2_a_protocol_error_blames_the_peer,
+    rule2_a_reset_ends_that_connection_only,
 }
 
 const CALLBACKS: [&str; 6] = ["made", "data", "eof", "notified", "timed_out", "draining"];
@@ -212,6 +213,40 @@ async fn rule2_a_protocol_error_blames_the_peer(net: Net) {
     let reason = seen.lost().await;
     assert_eq!(why(&reason), (Side::Peer, CloseKind::ProtocolError));
     assert_eq!(reason.source().unwrap().to_string(), "version 7, expected 1");
+    world.stop().await;
+}
+
+async fn rule2_a_reset_ends_that_connection_only(net: Net) {
+    let (probe, _) = Probe::new();
+    let probe = probe.on_data(|t, data| {
+        let question = data.split();
+        Box::pin(async move {
+            for _ in 0..20 {
+                tokio::task::yield_now().await; // where a reset would drop it
+            }
+            t.write(&question);
+            Ok(())
+        })
+    });
+    let world = World::start(net, probe).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for n in 0..8_u8 {
+        let dialer = world.dialer();
+        clients.spawn(async move {
+            for _ in 0..200 {
+                let mut client = dialer.connect().await.unwrap();
+                client.send([n]).await;
+                if n % 2 == 0 {
+                    client.reset();
+                } else {
+                    assert_eq!(client.receive(1).await, [n]);
+                }
+            }
+        });
+    }
+    while let Some(served) = clients.join_next().await {
+        served.unwrap();
+    }
     world.stop().await;
 }
 

@@ -20,9 +20,11 @@ on_every_transport! {
     rule12_a_refused_connection_gives_its_place_back,
 }
 
+type Change = fn(&mut Limits);
+
 async fn rule12_zero_is_refused_at_the_start(net: Net) {
     let zero = Timeout::After(Duration::ZERO);
-    let wrong: [(&str, fn(&mut Limits)); 5] = [
+    let wrong: [(&str, Change); 5] = [
         ("max_connections", |l| l.max_connections = 0),
         ("high_watermark", |l| l.high_watermark = 0),
         ("low_watermark", |l| l.low_watermark = 0),

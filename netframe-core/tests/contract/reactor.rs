@@ -105,9 +105,8 @@ fn handles_work_across_workers(net: Net) {
     let (all, handles) = (std::sync::Arc::new(std::sync::Mutex::new(Vec::<Handle>::new())), 10);
     let listed = std::sync::Arc::clone(&all);
     let joined = std::sync::Arc::clone(&all);
-    let probe = probe
-        .on_made(move |t| done(joined.lock().unwrap().push(t.handle())))
-        .on_data(move |_, data| {
+    let probe = probe.on_made(move |t| done(joined.lock().unwrap().push(t.handle()))).on_data(
+        move |_, data| {
             let data = data.split().freeze();
             let members = listed.lock().unwrap().clone();
             Box::pin(async move {
@@ -116,7 +115,8 @@ fn handles_work_across_workers(net: Net) {
                 }
                 Ok(())
             })
-        });
+        },
+    );
     let (reactor, dialer) = reactor(net, probe, 1000);
     run(reactor, async {
         let mut clients = Vec::new();

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use netframe_core::bytes::BytesMut;
 use netframe_core::{
-    BoxFuture, CloseKind, ConnectionInfo, Extensions, Io, Layer, Layered, Residue, Side,
-    TimeoutKind, factory_fn,
+    BoxFuture, CloseKind, ConnectionInfo, Extensions, Io, Layer, Layered, Protocol, Residue,
+    Result, Side, TimeoutKind, Transport, factory_fn,
 };
 
 use crate::probe::{Echo, Probe, done, echo, why};
@@ -35,6 +35,7 @@ on_every_transport! {
     rule13_a_refusal_closes_and_flushes,
     rule13_a_draining_server_asks_the_new_protocol,
     rule13_many_switches_lose_no_byte,
+    rule13_an_abort_or_close_during_a_switch_is_not_lost,
     rule13_a_layer_goes_below_the_new_protocol,
     rule13_residue_goes_into_the_layer,
     rule13_a_layer_that_holds_back_is_flushed,
@@ -375,6 +376,39 @@ async fn rule13_many_switches_lose_no_byte(net: Net) {
     client.send(&question).await;
     client.half_close().await;
     assert_eq!(client.receive_all().await, question);
+    world.stop().await;
+}
+
+async fn rule13_an_abort_or_close_during_a_switch_is_not_lost(net: Net) {
+    /// Hands over to the next of its kind for ever.
+    struct Restless;
+
+    impl Protocol for Restless {
+        async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
+            t.switch_to(Self, Residue::Feed);
+            Ok(())
+        }
+
+        async fn data_received(&mut self, _: &mut dyn Transport, _: &mut BytesMut) -> Result {
+            Ok(())
+        }
+    }
+
+    let (first, mut seen) = Probe::new();
+    let first = first.on_made(|t| done(t.switch_to(Restless, Residue::Feed)));
+    let world = World::start(net, first).await;
+    for n in 0..200 {
+        let client = world.connect().await;
+        let handle = seen.made().await;
+        if n % 2 == 0 {
+            handle.abort()
+        } else {
+            handle.close()
+        }
+        drop(client);
+        let kind = if n % 2 == 0 { CloseKind::Aborted } else { CloseKind::Closed };
+        assert_eq!(why(&handle.closed().await), (Side::Local, kind));
+    }
     world.stop().await;
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use netframe_core::{CloseKind, Limits, Side, Timeout, TimeoutKind};
+use netframe_core::bytes::BytesMut;
+use netframe_core::{
+    CloseKind, ConnectionInfo, Limits, Protocol, Result, Side, Timeout, TimeoutKind, Transport,
+};
 
 use crate::probe::{Probe, done, echo, why};
 use crate::world::{Net, World, limits};
@@ -93,9 +96,8 @@ async fn set_timeout_replaces_the_one_before(net: Net) {
 
 async fn set_timeout_is_unset(net: Net) {
     let (probe, mut seen) = Probe::new();
-    let probe = probe
-        .on_made(|t| done(t.set_timeout(Some(Duration::from_secs(1)))))
-        .on_data(|t, data| {
+    let probe =
+        probe.on_made(|t| done(t.set_timeout(Some(Duration::from_secs(1))))).on_data(|t, data| {
             data.clear();
             done(t.set_timeout(None))
         });
@@ -153,23 +155,19 @@ async fn a_timeout_may_be_set_again_in_timed_out(net: Net) {
 
 async fn timed_out_closes_unless_told_otherwise(net: Net) {
     struct Plain;
-    impl netframe_core::Protocol for Plain {
-        async fn connection_made(
-            &mut self,
-            t: &mut dyn netframe_core::Transport,
-        ) -> netframe_core::Result {
+
+    impl Protocol for Plain {
+        async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
             t.set_timeout(Some(Duration::from_secs(1)));
             Ok(())
         }
-        async fn data_received(
-            &mut self,
-            _: &mut dyn netframe_core::Transport,
-            _: &mut netframe_core::bytes::BytesMut,
-        ) -> netframe_core::Result {
+
+        async fn data_received(&mut self, _: &mut dyn Transport, _: &mut BytesMut) -> Result {
             Ok(())
         }
     }
-    let plain = |_: &netframe_core::ConnectionInfo| Plain;
+
+    let plain = |_: &ConnectionInfo| Plain;
     let world = World::with_limits(net, patient(|_| ()), plain).await;
     let mut client = world.connect().await;
     assert_eq!(client.receive_all().await, b"");
@@ -213,9 +211,10 @@ async fn a_byte_in_or_out_restarts_the_idle_timeout(net: Net) {
         assert_eq!(client.receive(3).await, b"out");
     }
     let started = Instant::now();
-    seen.expect("lost idle timeout by system").await;
-    drop(client);
+    assert_eq!(client.receive_all().await, b"");
     in_time(started, Duration::from_secs(10));
+    drop(client);
+    seen.expect("lost idle timeout by system").await;
 }
 
 async fn an_idle_timeout_closes_in_order(net: Net) {
@@ -296,12 +295,9 @@ async fn never_is_never(net: Net) {
 }
 
 async fn many_connections_each_keep_their_time(net: Net) {
-    let world = World::with_limits(
-        net,
-        patient(|l| l.idle_timeout = Duration::from_secs(30).into()),
-        echo,
-    )
-    .await;
+    let world =
+        World::with_limits(net, patient(|l| l.idle_timeout = Duration::from_secs(30).into()), echo)
+            .await;
     let mut clients = tokio::task::JoinSet::new();
     for n in 0..500_u64 {
         let mut client = world.connect().await;
