@@ -27,9 +27,10 @@ use crate::home::Home;
 use crate::info::{ConnectionInfo, Origin};
 use crate::io::{Below, Io, Layer};
 use crate::listener::Incoming;
-use crate::protocol::{Needs, Protocol};
+use crate::protocol::{Needs, Protocol, Result};
 use crate::service::Counters;
 use crate::shared::Shared;
+use crate::transport::Transport;
 
 /// A connection under whatever protocol: the stream below, the core, and what was received but not
 /// consumed. Dropping it ends the connection.
@@ -276,6 +277,15 @@ fn drive<P: Protocol>(mut running: Running<P>) -> impl Future<Output = ()> + Sen
     }
 }
 
+/// The protocol of a connection that was refused: it sees to the close in order.
+struct Refused;
+
+impl Protocol for Refused {
+    async fn data_received(&mut self, _: &mut dyn Transport, _: &mut BytesMut) -> Result {
+        Ok(())
+    }
+}
+
 impl<F: Factory> Erased for F {
     fn needs(&self) -> Needs {
         F::Protocol::NEEDS
@@ -288,7 +298,14 @@ impl<F: Factory> Erased for F {
             }
             Ok(None) => {
                 Counters::add(&conn.shared.home.service.counters.refused);
-                conn.shared.lock().close();
+                let mut core = conn.shared.lock();
+                core.close();
+                // After a switch there may be an answer under way, which a reset would destroy.
+                let in_order = core.bytes().1 > 0;
+                drop(core);
+                if in_order {
+                    tokio::spawn(drive(Running { protocol: Refused, conn }));
+                }
             }
             Err(panic) => conn.shared.lock().handler_panicked(panic_text(&*panic)),
         }

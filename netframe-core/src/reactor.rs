@@ -151,6 +151,7 @@ impl Reactor {
                 })
                 .collect(),
         };
+        drop(servers); // with its acceptors a listener closes
         runtime.block_on(async {
             let (deadline, failure) = tokio::select! {
                 biased;

@@ -400,6 +400,7 @@ async fn rule13_an_abort_or_close_during_a_switch_is_not_lost(net: Net) {
     for n in 0..200 {
         let client = world.connect().await;
         let handle = seen.made().await;
+        seen.expect("lost switched by local").await;
         if n % 2 == 0 {
             handle.abort()
         } else {
