@@ -5,13 +5,10 @@ mod backoff;
 mod sort;
 
 use std::fs::File;
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
-use tokio::task::{coop, yield_now};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -82,17 +79,18 @@ impl Acceptor {
                 }
             }
         }
-        // What arrived in the kernel only now has not been reported to the runtime yet.
-        yield_now().await;
         for _ in 0..MAX_LAST {
-            let accept = self.home.service.permits.with_permit(self.listener.accept());
-            match now_or_never(accept).await {
+            if !self.home.service.permits.try_acquire() {
+                break;
+            }
+            match self.listener.try_accept() {
                 Some(Ok(incoming)) => self.start(incoming),
-                Some(Err(_)) => {
+                failed => {
                     self.home.service.permits.release();
-                    break;
+                    if failed.is_none() {
+                        break;
+                    }
                 }
-                None => break,
             }
         }
         Ok(())
@@ -122,7 +120,7 @@ impl Acceptor {
                 Counters::add(&service.counters.accept_pauses);
                 warn!(service = %service.name, %endpoint, %error, "out of resources; accepting pauses");
                 if sort(&error) == AcceptError::NoDescriptors {
-                    self.shed().await;
+                    self.shed();
                 }
                 self.pause(stop).await;
             }
@@ -144,9 +142,9 @@ impl Acceptor {
 
     /// Out of descriptors: gives the reserve up to accept one connection and close it, so that its
     /// peer learns of it now rather than in its own timeout.
-    async fn shed(&mut self) {
+    fn shed(&mut self) {
         self.reserve = None;
-        if let Some(Ok(_incoming)) = now_or_never(self.listener.accept()).await {
+        if let Some(Ok(_incoming)) = self.listener.try_accept() {
             Counters::add(&self.home.service.counters.shed);
         }
         self.reserve = reserve();
@@ -156,14 +154,4 @@ impl Acceptor {
 /// A descriptor kept for the time when there are no others.
 fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
-}
-
-/// Polls `future` once, whatever the task's cooperative budget.
-async fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(coop::unconstrained(future));
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }

@@ -210,28 +210,36 @@ impl Core {
         !(reject && (leftover > 0 || self.has_inbound()))
     }
 
-    /// The switch to carry out; `data` becomes what the new protocol gets first. The core is then
-    /// as new, but for its counts and what is true of the stream.
-    pub(crate) fn take_switch(&mut self, data: &mut BytesMut) -> Switch {
+    /// The switch to carry out, unless the connection was closed meanwhile; `data` becomes what the
+    /// new protocol gets first. The core is then as new, but for its counts and what is true of
+    /// the stream and of its handles.
+    pub(crate) fn take_switch(&mut self, data: &mut BytesMut) -> Option<Switch> {
+        if self.flags.any(Flags::CLOSING | Flags::ABORTED) {
+            return None;
+        }
+        let switch = self.rare().switch.take()?;
         self.take_inbound(data);
-        let switch = self.rare().switch.take().expect("SWITCHING is set only with a switch");
         if switch.residue == Residue::Discard {
             data.clear();
         }
-        let of_the_stream = Flags::EOF_SEEN | Flags::FIN_WANTED | Flags::FIN_SENT;
-        let of_the_socket = Flags::POLLED | Flags::READABLE | Flags::WRITABLE | Flags::READ_CLOSED;
         self.flags.keep(
-            of_the_stream
-                | of_the_socket
+            Flags::EOF_SEEN
+                | Flags::FIN_WANTED
+                | Flags::FIN_SENT
+                | Flags::POLLED
+                | Flags::READABLE
+                | Flags::WRITABLE
+                | Flags::READ_CLOSED
                 | Flags::BROKEN
+                | Flags::WATCH_EOF
                 | Flags::ACTIVE
                 | Flags::MOVED
                 | Flags::DRAINED,
         );
         self.flags.set(Flags::REDELIVER);
         self.flags.put(Flags::DRAINING, self.flags.any(Flags::DRAINED));
-        self.unset_timeout();
-        switch
+        self.deadlines.forget_timeout();
+        Some(switch)
     }
 
     pub(crate) fn wake_all(&mut self) -> Wakes {

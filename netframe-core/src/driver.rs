@@ -138,10 +138,10 @@ impl Conn {
         self.borrowed = false;
     }
 
-    /// Hands the connection to the next protocol, in a task of its own. `lost` is the old one's
-    /// `connection_lost`.
+    /// Hands the connection to the next protocol, in a task of its own, unless it was closed
+    /// meanwhile. `lost` is the old protocol's `connection_lost`.
     fn switch(&mut self, lost: impl FnOnce(&CloseReason)) {
-        let switch = self.shared.lock().take_switch(&mut self.data);
+        let Some(switch) = self.shared.lock().take_switch(&mut self.data) else { return };
         let cause = Cause::new(Side::Local, CloseKind::Switched);
         let reason = self.shared.lock().reason_so_far(cause);
         self.lost(&reason, lost);
@@ -268,7 +268,9 @@ fn drive<P: Protocol>(mut running: Running<P>) -> impl Future<Output = ()> + Sen
                     Step::Switch => {
                         let Running { protocol, conn } = &mut running;
                         conn.switch(|reason| protocol.connection_lost(reason));
-                        return;
+                        if conn.over {
+                            return;
+                        }
                     }
                     Step::End => return,
                 }

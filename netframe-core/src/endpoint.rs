@@ -69,7 +69,7 @@ pub use options::{MemOptions, TcpOptions, UdpOptions, UnixOptions};
 /// );
 /// # Ok::<(), netframe_core::EndpointError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Invariant: in strictly ascending order, and empty for datagrams.
     layers: Vec<LayerKind>,
@@ -248,6 +248,13 @@ impl Endpoint {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// The text, as that is what an endpoint is.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`Error`]: what keeps a server or a client from starting.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::limits::LimitError;
 /// What keeps a server or a client from starting.
 ///
 /// What happens to a connection later is told by its [`CloseReason`](crate::CloseReason).
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The endpoint string is not one.
@@ -85,6 +86,19 @@ fn hint(source: &io::Error) -> &'static str {
         }
         io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
         _ => "",
+    }
+}
+
+/// As it is shown, with its sources: it is what `fn main() -> Result` prints.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 

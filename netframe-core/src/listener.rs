@@ -1,8 +1,11 @@
 //! [`Listen`] and [`Connect`]: where connections come from. A transport of one's own plugs in here.
 
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
+use tokio::task::coop;
 
 use crate::addr::Addr;
 use crate::endpoint::Endpoint;
@@ -23,6 +26,18 @@ pub trait Listen: Send + 'static {
     ///
     /// No connection is lost: one that had arrived waits for the next call.
     async fn accept(&mut self) -> io::Result<Incoming>;
+
+    /// A connection that has arrived already, without waiting for one.
+    ///
+    /// A server that stops asks for these until there are none: a peer that was let in by the
+    /// operating system shall be served.
+    fn try_accept(&mut self) -> Option<io::Result<Incoming>> {
+        let mut accept = pin!(coop::unconstrained(self.accept()));
+        match accept.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(accepted) => Some(accepted),
+            Poll::Pending => None,
+        }
+    }
 
     /// The endpoint as bound, with the real port.
     fn endpoint(&self) -> &Endpoint;

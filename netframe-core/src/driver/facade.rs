@@ -112,9 +112,8 @@ impl Transport for Facade {
         let now = home.now();
         let tick = after.map(|after| now.wrapping_add(ticks(after)));
         let mut core = self.shared.lock();
-        core.deadlines.set_timeout(tick);
-        if let Some(tick) = tick
-            && core.deadlines.bring_forward(tick, now)
+        if core.set_timeout(tick, now)
+            && let Some(tick) = tick
         {
             home.rearm(core.wheel_key, tick, now);
         }

@@ -165,8 +165,7 @@ impl<P: Protocol> Harness<P> {
                 }
                 Next::Switch => {
                     let shared = Arc::clone(self.shared());
-                    let _ = shared.lock().take_switch(&mut self.data);
-                    self.switched = true;
+                    self.switched = shared.lock().take_switch(&mut self.data).is_some();
                 }
                 Next::End => {
                     let (reason, remains) = self.shared().lock().end();

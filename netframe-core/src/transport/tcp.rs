@@ -100,20 +100,34 @@ fn listener(socket: StdListener) -> io::Result<Listener> {
     Listener::from_std(socket)
 }
 
+#[cfg(unix)]
+impl TcpAcceptor {
+    fn incoming(&self, (stream, peer): (mio::net::TcpStream, SocketAddr)) -> io::Result<Incoming> {
+        let any = self.local.ip().is_unspecified();
+        let local = if any { stream.local_addr()? } else { self.local };
+        set_options(&SockRef::from(&stream), peer, &self.options)?;
+        Ok(Incoming::over(Below::Polled(stream), peer.into(), local.into()))
+    }
+}
+
 #[async_trait]
 impl Listen for TcpAcceptor {
     #[cfg(unix)]
     async fn accept(&mut self) -> io::Result<Incoming> {
         loop {
             let mut ready = self.listener.readable().await?;
-            let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) else {
-                continue;
-            };
-            let (stream, peer) = accepted?;
-            let local =
-                if self.local.ip().is_unspecified() { stream.local_addr()? } else { self.local };
-            set_options(&SockRef::from(&stream), peer, &self.options)?;
-            return Ok(Incoming::over(Below::Polled(stream), peer.into(), local.into()));
+            if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
+                return self.incoming(accepted?);
+            }
+        }
+    }
+
+    /// Asks the kernel itself, as the runtime may not have heard of the latest ones.
+    #[cfg(unix)]
+    fn try_accept(&mut self) -> Option<io::Result<Incoming>> {
+        match self.listener.get_ref().accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            accepted => Some(accepted.and_then(|accepted| self.incoming(accepted))),
         }
     }
 

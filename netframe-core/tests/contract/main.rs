@@ -64,6 +64,7 @@ mod drain;
 mod errors;
 mod half_close;
 mod handle;
+mod layer;
 mod limits;
 mod mailbox;
 mod order;
