@@ -275,16 +275,16 @@ async fn rule6_write_waits_until_there_is_room(net: Net) {
         .map(|n| {
             let handle = handle.clone();
             tokio::spawn(async move {
-                for _ in 0..20 {
+                for _ in 0..8 {
                     handle.write(vec![n; 30_000]).await.unwrap();
                     assert!(handle.queued() <= 64 * 1024 + 30_000, "the mark and one write");
                 }
             })
         })
         .collect();
-    let got = client.receive(10 * 20 * 30_000).await;
+    let got = client.receive(10 * 8 * 30_000).await;
     for n in 0..10 {
-        assert_eq!(got.iter().filter(|byte| **byte == n).count(), 20 * 30_000);
+        assert_eq!(got.iter().filter(|byte| **byte == n).count(), 8 * 30_000);
     }
     for writer in writers {
         writer.await.unwrap();

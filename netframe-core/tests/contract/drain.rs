@@ -90,6 +90,7 @@ async fn rule9_business_under_way_is_finished(net: Net) {
     drop(idle);
     gate.open();
     assert_eq!(client.receive_all().await, b"answer");
+    drop(client); // a peer that stays would be waited for until the close timeout
     assert_eq!(stopping.await.unwrap().drained, 2);
     seen.expect("draining").await;
     assert_eq!(why(&handle.closed().await), (Side::System, CloseKind::Shutdown));
@@ -109,6 +110,7 @@ async fn rule9_an_answer_that_is_being_read_arrives_whole(net: Net) {
     let stopping = tokio::spawn(world.stop());
     answer.extend(client.receive_all().await);
     assert!(answer == pattern(8 << 20));
+    drop(client);
     assert_eq!(stopping.await.unwrap().drained, 1);
     assert_eq!(seen.lost().await.bytes_unsent(), 0);
 }
@@ -133,6 +135,7 @@ async fn rule9_a_request_that_waits_unread_is_answered(net: Net) {
     gate.open();
     gate.open();
     assert_eq!(client.receive_all().await, b"second");
+    drop(client);
     assert_eq!(stopping.await.unwrap().drained, 1);
     seen.lost().await;
 }

@@ -123,6 +123,10 @@ fn handles_work_across_workers(net: Net) {
         for _ in 0..handles {
             clients.push(dialer.connect().await.unwrap());
             seen.made().await;
+            // The handler has begun; its handle is listed when it is done.
+            while all.lock().unwrap().len() < clients.len() {
+                tokio::task::yield_now().await;
+            }
         }
         for n in 0..handles {
             for _ in 0..10 {
