@@ -37,6 +37,8 @@ mod mailbox;
 mod poller;
 mod protocol;
 mod reactor;
+#[cfg(doctest)]
+mod refused;
 mod server;
 mod service;
 mod shared;
