@@ -8,6 +8,8 @@ mod flags;
 mod input;
 mod next;
 mod output;
+#[cfg(all(test, unix))]
+mod tests;
 mod waiters;
 mod write_queue;
 
@@ -120,16 +122,20 @@ impl Core {
     /// The service drains (rule 9).
     pub(crate) fn drain(&mut self) {
         if !self.flags.any(Flags::DRAINED) {
-            self.flags.set(Flags::DRAINED | Flags::DRAINING);
+            // A close that is under way has another patience now.
+            self.flags.set(Flags::DRAINED | Flags::DRAINING | Flags::ARM);
             self.flags.unset(Flags::MOVED);
         }
     }
 
-    /// Runs `future` beside the connection. Finished ones are let go of here.
-    pub(crate) fn spawn(&mut self, future: impl Future<Output = ()> + Send + 'static) {
-        let tasks = self.rare().tasks.get_or_insert_default();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(future);
+    /// The futures that run beside the connection, for its driver to add to without the lock.
+    pub(crate) fn take_tasks(&mut self) -> JoinSet<()> {
+        self.rare().tasks.take().unwrap_or_default()
+    }
+
+    /// Puts them back.
+    pub(crate) fn put_tasks(&mut self, tasks: JoinSet<()>) {
+        self.rare().tasks = Some(tasks);
     }
 
     /// Registers a future that waits for any change of this connection.
@@ -174,7 +180,7 @@ impl Core {
     /// left (rule 5).
     pub(crate) fn handler_returned(
         &mut self,
-        result: Result,
+        result: Result<(), Cause>,
         delivered: bool,
         leftover: Leftover,
         limits: &Limits,
@@ -182,8 +188,8 @@ impl Core {
         if self.flags.any(Flags::OVERFLOW) {
             self.abort(Cause::new(Side::Local, CloseKind::Overflow));
         }
-        if let Err(error) = result {
-            self.close_because(Cause::from_handler(error));
+        if let Err(cause) = result {
+            self.close_because(cause);
             return;
         }
         let Leftover { offered, left, fresh } = leftover;

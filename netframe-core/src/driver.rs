@@ -17,7 +17,8 @@ use bytes::BytesMut;
 use tracing::{debug, error, warn};
 
 pub(crate) use self::facade::Facade;
-use self::handler::{Verdict, caught, caught_async, handle, panic_text};
+use self::handler::{Verdict, caught, handle};
+pub(crate) use self::handler::{caught_async, panic_text};
 use self::pending::{pend, watch_reset};
 use self::pump::Step;
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
@@ -27,6 +28,8 @@ use crate::home::Home;
 use crate::info::{ConnectionInfo, Origin};
 use crate::io::{Below, Io, Layer};
 use crate::listener::Incoming;
+#[cfg(unix)]
+use crate::poller::Name;
 use crate::protocol::{Needs, Protocol, Result};
 use crate::service::Counters;
 use crate::shared::Shared;
@@ -93,7 +96,8 @@ impl Conn {
                 core.start_polling();
                 core.wheel_key
             };
-            self.shared.home.poller.register(socket, key, &self.shared.home)?;
+            let name = Name::new(key, self.shared.id);
+            self.shared.home.poller.register(socket, name, &self.shared.home)?;
         }
         Ok(())
     }
@@ -117,12 +121,20 @@ impl Conn {
         let fresh = mem::take(&mut self.fresh);
         let leftover = Leftover { offered, left: self.data.len(), fresh };
         self.keep_leftover();
-        let mut core = self.shared.lock();
         match verdict {
             Verdict::Returned(result) => {
+                // A clone is kept, so that the error, if it is not the first cause, is not dropped
+                // under the lock: it is the user's.
+                let result = result.map_err(Cause::from_handler);
+                let _kept = result.clone();
+                let mut core = self.shared.lock();
                 core.handler_returned(result, delivered, leftover, self.shared.limits());
+                drop(core);
             }
-            Verdict::Panicked(panic) => core.handler_panicked(panic_text(&*panic)),
+            Verdict::Panicked(panic) => {
+                let text = panic_text(&*panic);
+                self.shared.lock().handler_panicked(text);
+            }
             Verdict::Interrupted => {}
         }
     }
@@ -197,11 +209,17 @@ impl Conn {
         let abort = core.is_abort_local() || !core.is_send_side_done();
         let (reason, remains) = core.end();
         drop(core);
-        drop(remains);
-        if abort {
-            self.below.set_abort();
+        // Bytes, factories and streams of the user's own go with it.
+        let dropped = caught(|| {
+            drop(remains);
+            if abort {
+                self.below.set_abort();
+            }
+        });
+        let below = mem::replace(&mut self.below, Below::nothing());
+        for panic in [dropped.err(), caught(|| drop(below)).err()].into_iter().flatten() {
+            error!(id = %self.shared.id, panic = panic_text(&*panic), "a drop panicked");
         }
-        self.below = Below::nothing();
         let home = &self.shared.home;
         debug!(service = %home.service.name, id = %self.shared.id, %reason, "connection closed");
         self.lost(&reason, lost);

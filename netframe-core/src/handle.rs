@@ -38,16 +38,16 @@ impl Handle {
     /// back with the error.
     pub fn try_write(&self, data: impl Into<Bytes>) -> Result<(), TryWriteError> {
         let data = data.into();
-        self.shared.change(|core| {
+        let written = self.shared.change(|core| {
             if !core.is_writable() {
                 Err(TryWriteError { data, closed: true })
             } else if core.is_held() {
                 Err(TryWriteError { data, closed: false })
             } else {
-                core.write_bytes(data, self.shared.limits());
-                Ok(())
+                Ok(core.write_bytes(data, self.shared.limits()))
             }
-        })
+        });
+        written.map(drop)
     }
 
     /// Queues `data` once the queue is at or below its watermarks.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::connection::Patience;
 use crate::inbox::Inbox;
 #[cfg(unix)]
-use crate::poller::{Poller, Readiness};
+use crate::poller::{Name, Poller, Readiness};
 use crate::service::{Service, Traffic};
 use crate::shared::Shared;
 use crate::wheel::{Key, TICK_MS, Tick, Wheel};
@@ -112,12 +112,10 @@ impl Home {
 
     /// Tells connections that their sockets are ready.
     #[cfg(unix)]
-    pub(crate) fn ready(&self, events: &[(Key, Readiness)]) {
-        for (key, readiness) in events {
-            // A key may have been given to another connection since the event: it is then told of
-            // a readiness that it will find not to be there.
-            let shared = self.timers().wheel.get(*key).cloned();
-            if let Some(shared) = shared {
+    pub(crate) fn ready(&self, events: &[(Name, Readiness)]) {
+        for (name, readiness) in events {
+            let shared = self.timers().wheel.get(name.key()).cloned();
+            if let Some(shared) = shared.filter(|shared| name.is_of(shared.id)) {
                 shared.ready(*readiness);
             }
         }

@@ -218,6 +218,16 @@ impl Below {
         }
     }
 
+    /// The error of a broken socket; a reset where it has none to tell.
+    pub(crate) fn take_error(&self) -> io::Error {
+        let error = match self {
+            #[cfg(unix)]
+            Self::Polled(socket) => socket.take_error().ok().flatten(),
+            Self::Io(_) => None,
+        };
+        error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
     /// Resolves when the peer has reset the connection; of a polled socket the core hears itself.
     pub(crate) async fn reset(&mut self) {
         match self {

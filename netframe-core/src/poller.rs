@@ -14,10 +14,11 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use tokio::io::unix::AsyncFd;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tracing::error;
 
 use crate::home::Home;
+use crate::info::ConnectionId;
 use crate::wheel::Key;
 
 /// Events taken at once. More only means more system calls when a thousand sockets are ready.
@@ -45,6 +46,40 @@ impl From<&Event> for Readiness {
     }
 }
 
+/// A connection in an event: its key in the timer wheel, and part of its id, as an event may be
+/// older than the connection that has the key now. (Where pointers have 32 bits the part is empty.)
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name(u64);
+
+impl Name {
+    const ID: u64 = (usize::MAX as u64) >> 32;
+
+    pub(crate) fn new(key: Key, id: ConnectionId) -> Self {
+        Self((id.get() & Self::ID) << 32 | key.index() as u64)
+    }
+
+    pub(crate) fn key(self) -> Key {
+        Key::new((self.0 & 0xffff_ffff) as usize)
+    }
+
+    /// Whether the connection `id` is meant.
+    pub(crate) fn is_of(self, id: ConnectionId) -> bool {
+        self.0 >> 32 == id.get() & Self::ID
+    }
+}
+
+impl From<Token> for Name {
+    fn from(token: Token) -> Self {
+        Self(token.0 as u64)
+    }
+}
+
+impl From<Name> for Token {
+    fn from(name: Name) -> Self {
+        Self(name.0 as usize)
+    }
+}
+
 /// The sockets of one home.
 #[derive(Debug, Default)]
 pub(crate) struct Poller {
@@ -58,12 +93,12 @@ struct Running {
 }
 
 impl Poller {
-    /// Watches `socket` for the connection `key`, in the current runtime. Closing the socket ends
+    /// Watches `socket` for the connection `name`, in the current runtime. Closing the socket ends
     /// it.
     pub(crate) fn register(
         &self,
         socket: &mut TcpStream,
-        key: Key,
+        name: Name,
         home: &Arc<Home>,
     ) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,11 +106,7 @@ impl Poller {
             Some(running) => running,
             none => none.insert(Running::start(home)?),
         };
-        running.registry.register(
-            socket,
-            Token(key.index()),
-            Interest::READABLE | Interest::WRITABLE,
-        )
+        running.registry.register(socket, name.into(), Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Watches `socket` no more, as another one will.
@@ -127,11 +158,16 @@ async fn run(mut poll: AsyncFd<Poll>, home: Weak<Home>) {
             return;
         }
         ready.clear();
-        ready.extend(events.iter().map(|event| (Key::new(event.token().0), event.into())));
-        if ready.len() < BATCH {
+        ready.extend(events.iter().map(|event| (event.token().into(), event.into())));
+        let full = ready.len() >= BATCH;
+        if !full {
             guard.clear_ready(); // all were taken; the next one sets it again
         }
         let Some(home) = home.upgrade() else { return };
         home.ready(&ready);
+        drop(home);
+        if full {
+            yield_now().await; // so that those who are ready have their turn
+        }
     }
 }

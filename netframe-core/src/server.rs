@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use crate::acceptor::Acceptor;
 use crate::bind::{Bound, bind};
 use crate::connection::Core;
+use crate::driver::{caught_async, panic_text};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::factory::{DynFactory, Factory};
@@ -291,10 +292,13 @@ impl ReadyServer {
             let acceptor = Acceptor::new(listener, Arc::clone(&self.factory), Arc::clone(&home));
             let (stop, failed) = (stop.clone(), failed.clone());
             acceptors.spawn(async move {
-                if let Err(error) = acceptor.run(stop).await {
-                    // A failure that was told already is in the way only of another one.
-                    let _ = failed.try_send(error);
-                }
+                let error = match caught_async(acceptor.run(stop)).await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => error,
+                    Err(panic) => io::Error::other(format!("it panicked: {}", panic_text(&*panic))),
+                };
+                // A failure that was told already is in the way only of another one.
+                let _ = failed.try_send(error);
             });
         }
         Ok(ServerPart { home, stop, acceptors })

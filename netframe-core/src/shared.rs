@@ -40,6 +40,7 @@ impl Shared {
         std::future::poll_fn(|cx| {
             let mut core = self.lock();
             core.park(cx.waker());
+            self.arm(&mut core); // there is no driver that would
             if core.is_interrupted() {
                 std::task::Poll::Ready(())
             } else {

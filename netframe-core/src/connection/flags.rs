@@ -94,6 +94,8 @@ flags! {
     READ_CLOSED = 33;
     /// A polled socket is broken.
     BROKEN = 34;
+    /// The last callback was `notified`.
+    NOTED = 35;
 }
 
 impl Flags {

@@ -1,8 +1,6 @@
 //! What the driver does next: the decisions of the state machine, in order of precedence, and the
 //! readiness of a polled socket.
 
-use std::io;
-
 use super::{Core, Event, Flags};
 use crate::close_reason::{Cause, CloseKind, Side};
 
@@ -47,14 +45,17 @@ impl Core {
             return Next::End;
         }
         self.flags.unset(Flags::REFUSED);
-        for (flag, event) in [
-            (Flags::DRAINING, Event::Draining),
-            (Flags::TIMED_OUT, Event::TimedOut),
-            (Flags::NOTIFIED, Event::Notified),
-        ] {
+        for (flag, event) in
+            [(Flags::DRAINING, Event::Draining), (Flags::TIMED_OUT, Event::TimedOut)]
+        {
             if self.flags.take(flag) {
                 return Next::Call(event);
             }
+        }
+        // Notifications and input take turns, so that neither starves the other.
+        let notified = self.flags.any(Flags::NOTIFIED);
+        if notified && !self.flags.take(Flags::NOTED) {
+            return self.call_notified();
         }
         if self.wants_data() {
             let redeliver = self.flags.take(Flags::REDELIVER) && leftover > 0;
@@ -71,6 +72,9 @@ impl Core {
             }
         } else if self.wants_read_ahead() && !blocked.read {
             return Next::ReadAhead;
+        }
+        if notified {
+            return self.call_notified();
         }
         if self.flags.any(Flags::IDLE_CLOSE)
             && self.queued == 0
@@ -145,12 +149,16 @@ impl Core {
         self.wait(!pull && self.queued == 0)
     }
 
+    fn call_notified(&mut self) -> Next {
+        self.flags.unset(Flags::NOTIFIED);
+        self.flags.set(Flags::NOTED);
+        Next::Call(Event::Notified)
+    }
+
     /// Nothing to do; a reset that no read or write would show has to be watched for.
     fn wait(&mut self, unseen_reset: bool) -> Next {
         if unseen_reset && self.flags.any(Flags::BROKEN) {
-            self.flags.set(Flags::IO_FAILED);
-            self.abort(Cause::from_io(io::ErrorKind::ConnectionReset.into()));
-            return Next::End;
+            return Next::Broken;
         }
         Next::Wait { watch_reset: unseen_reset && !self.flags.any(Flags::POLLED) }
     }
@@ -187,12 +195,17 @@ impl Core {
         self.flags.set(Flags::READABLE);
     }
 
-    /// Adds to what is blocked in this turn the directions in which a polled socket is not ready.
+    /// What is blocked: of a polled socket, the directions in which it is not ready.
     fn look_at_readiness(&self, blocked: Blocked) -> Blocked {
-        let polled = self.flags.any(Flags::POLLED);
+        if !self.flags.any(Flags::POLLED) {
+            return blocked;
+        }
+        // An event may have come since the read or write that was blocked: the flags know of it.
+        // Only the end of input, which stays set, is not tried twice in a turn.
+        let closed = self.flags.any(Flags::READ_CLOSED) && !blocked.read;
         Blocked {
-            read: blocked.read || polled && !self.flags.any(Flags::READABLE | Flags::READ_CLOSED),
-            write: blocked.write || polled && !self.flags.any(Flags::WRITABLE),
+            read: !self.flags.any(Flags::READABLE) && !closed,
+            write: !self.flags.any(Flags::WRITABLE),
         }
     }
 
@@ -227,6 +240,8 @@ pub(crate) enum Next {
     Discard,
     /// Hand the connection to another protocol.
     Switch,
+    /// Ask the socket what is wrong with it.
+    Broken,
     /// The connection is over.
     End,
     /// Nothing until woken; `watch_reset` if no read or write would show a reset.

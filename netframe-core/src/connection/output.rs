@@ -15,7 +15,9 @@ impl Core {
     /// Room for a write of `len` bytes (rule 6). If there is none the bytes count as unsent.
     fn admit(&mut self, len: usize, limits: &Limits) -> bool {
         let closed = Flags::CLOSING | Flags::ABORTED | Flags::FIN_WANTED | Flags::OVERFLOW;
-        let admitted = if self.flags.any(closed) {
+        let admitted = if len == 0 {
+            true
+        } else if self.flags.any(closed) {
             false
         } else if self.queued <= limits.high_watermark
             || self.queued.saturating_add(len) <= limits.hard_cap
@@ -51,12 +53,17 @@ impl Core {
         }
     }
 
-    pub(crate) fn write_bytes(&mut self, data: Bytes, limits: &Limits) {
-        if self.admit(data.len(), limits) && !data.is_empty() {
-            let len = data.len();
-            self.queue().push_bytes(data);
-            self.enqueued(len, limits);
+    /// Queues `data`. What is not kept comes back, to be dropped without the lock: it may be backed
+    /// by a type of the user's own.
+    #[must_use = "to be dropped without the lock"]
+    pub(crate) fn write_bytes(&mut self, data: Bytes, limits: &Limits) -> Option<Bytes> {
+        if !self.admit(data.len(), limits) || data.is_empty() {
+            return Some(data);
         }
+        let len = data.len();
+        let unused = self.queue().push_bytes(data);
+        self.enqueued(len, limits);
+        unused
     }
 
     /// Takes the out buffer, so that user code can append to it without the lock.

@@ -58,13 +58,15 @@ impl WriteQueue {
         self.tail.extend_from_slice(data);
     }
 
-    pub(crate) fn push_bytes(&mut self, data: Bytes) {
+    /// Queues `data` by reference if that pays; else copies it and gives it back.
+    pub(crate) fn push_bytes(&mut self, data: Bytes) -> Option<Bytes> {
         if data.len() < BY_REFERENCE {
             self.push(&data);
-        } else {
-            self.seal();
-            self.segments.push_back(data);
+            return Some(data);
         }
+        self.seal();
+        self.segments.push_back(data);
+        None
     }
 
     /// The buffer that small writes are appended to.
@@ -182,7 +184,7 @@ mod tests {
                     Op::Reference(len) => {
                         let bytes: Bytes = (0..len).map(|i| i as u8).collect();
                         model.extend_from_slice(&bytes);
-                        queue.push_bytes(bytes);
+                        drop(queue.push_bytes(bytes));
                     }
                     Op::Sent(count) => {
                         let offered = queue.with_slices(|s| s.iter().map(|s| s.len()).sum());
@@ -197,7 +199,7 @@ mod tests {
                     Op::Append(bytes, large) => {
                         let mut later = WriteQueue::default();
                         if large {
-                            later.push_bytes(Bytes::from(vec![7; BY_REFERENCE]));
+                            drop(later.push_bytes(Bytes::from(vec![7; BY_REFERENCE])));
                             model.extend_from_slice(&[7; BY_REFERENCE]);
                         }
                         later.push(&bytes);
@@ -219,7 +221,7 @@ mod tests {
     fn small_writes_are_one_slice() {
         let mut queue = WriteQueue::default();
         queue.push(b"one ");
-        queue.push_bytes(Bytes::from_static(b"two"));
+        drop(queue.push_bytes(Bytes::from_static(b"two")));
         assert_eq!(queue.as_single(), Some(&b"one two"[..]));
     }
 }

@@ -48,7 +48,8 @@ impl Transport for Facade {
     }
 
     fn write_bytes(&mut self, data: Bytes) {
-        self.shared.lock().write_bytes(data, self.shared.limits());
+        let unused = self.shared.lock().write_bytes(data, self.shared.limits());
+        drop(unused);
     }
 
     fn with_buffer(&mut self, f: &mut dyn FnMut(&mut BytesMut)) {
@@ -146,7 +147,10 @@ impl Transport for Facade {
                 shared.change(|core| core.handler_panicked(panic_text(&*panic)));
             }
         };
-        self.shared.lock().spawn(guarded);
+        let mut tasks = self.shared.lock().take_tasks();
+        while tasks.try_join_next().is_some() {} // lets go of finished ones
+        tasks.spawn(guarded);
+        self.shared.lock().put_tasks(tasks);
     }
 
     fn extension(&self, id: TypeId) -> Option<&(dyn Any + Send + Sync)> {

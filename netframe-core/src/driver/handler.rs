@@ -23,7 +23,7 @@ pub(super) enum Verdict {
 }
 
 /// What a panic carries.
-pub(super) type Panic = Box<dyn Any + Send>;
+pub(crate) type Panic = Box<dyn Any + Send>;
 
 /// Calls the callback for `event`. The future catches its panics.
 pub(super) fn handle<'a, P: Protocol>(
@@ -95,7 +95,7 @@ pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, Panic> {
 }
 
 /// As [`caught`], for a future.
-pub(super) async fn caught_async<F: Future>(future: F) -> Result<F::Output, Panic> {
+pub(crate) async fn caught_async<F: Future>(future: F) -> Result<F::Output, Panic> {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| match caught(|| future.as_mut().poll(cx)) {
         Ok(polled) => polled.map(Ok),
@@ -105,7 +105,7 @@ pub(super) async fn caught_async<F: Future>(future: F) -> Result<F::Output, Pani
 }
 
 /// The text of a panic.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = panic.downcast_ref::<String>() {

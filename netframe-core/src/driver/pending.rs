@@ -7,7 +7,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::pump::{poll_fin, poll_flush, poll_flush_below, poll_read_ahead};
+use super::pump::{
+    CALLS_PER_TURN, ask_broken, poll_fin, poll_flush, poll_flush_below, poll_read_ahead,
+};
 use super::{Conn, Verdict};
 use crate::connection::{Blocked, Next};
 use crate::io::Below;
@@ -19,11 +21,17 @@ pub(super) async fn pend(
     shared: &Arc<Shared>,
     mut handler: Pin<&mut (dyn Future<Output = Verdict> + Send + '_)>,
 ) -> Verdict {
+    let mut turn = 0;
     loop {
         // With the stream at hand: everything that is to be moved now.
         let mut blocked = Blocked::default();
         let next = poll_fn(|cx| {
             loop {
+                if turn >= CALLS_PER_TURN {
+                    turn = 0;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 let next = {
                     let mut core = shared.lock();
                     let next = core.next_pending(blocked);
@@ -34,7 +42,11 @@ pub(super) async fn pend(
                     Next::Flush => poll_flush(below, cx, shared, &mut blocked),
                     Next::FlushBelow => poll_flush_below(below, cx, shared, &mut blocked),
                     Next::Fin => poll_fin(below, cx, shared, &mut blocked),
-                    Next::ReadAhead => poll_read_ahead(below, cx, shared, &mut blocked),
+                    Next::ReadAhead => {
+                        turn += 1;
+                        poll_read_ahead(below, cx, shared, &mut blocked);
+                    }
+                    Next::Broken => ask_broken(below, shared),
                     other => return Poll::Ready(other),
                 }
             }
@@ -64,6 +76,7 @@ pub(super) async fn pend(
             }
             core.park(cx.waker());
             woken = true;
+            turn = 0;
             Poll::Pending
         })
         .await;

@@ -13,8 +13,9 @@ use crate::io::{Below, Sent};
 use crate::limits::MAX_DELIVERY;
 use crate::shared::Shared;
 
-/// Deliveries in one turn of a task, so that one busy peer cannot starve the others of its worker.
-const DELIVERIES_PER_TURN: u8 = 16;
+/// Callbacks and reads in one turn of a task, so that one busy peer cannot starve the others of its
+/// worker.
+pub(super) const CALLS_PER_TURN: u8 = 16;
 
 /// The read buffer is started anew once it has less room than this, so that each piece of it that
 /// is kept for long pins little more than itself.
@@ -35,6 +36,11 @@ impl Conn {
         let below = &mut self.below;
         let mut blocked = Blocked::default();
         loop {
+            if self.turn >= CALLS_PER_TURN {
+                self.turn = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let next = {
                 let mut core = self.shared.lock();
                 let next = core.next(blocked, self.data.len());
@@ -46,6 +52,7 @@ impl Conn {
             };
             match next {
                 Next::Call(event) => {
+                    self.turn += 1;
                     if event == Event::Data {
                         self.fresh = self.shared.lock().take_inbound(&mut self.data);
                     }
@@ -54,14 +61,6 @@ impl Conn {
                 Next::Flush => poll_flush(below, cx, &self.shared, &mut blocked),
                 Next::FlushBelow => poll_flush_below(below, cx, &self.shared, &mut blocked),
                 Next::Fin => poll_fin(below, cx, &self.shared, &mut blocked),
-                Next::Read | Next::ReadAhead | Next::Discard
-                    if self.turn >= DELIVERIES_PER_TURN =>
-                {
-                    self.turn = 0;
-                    self.shared.lock().may_read_more(); // it was not read after all
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
                 Next::Read => {
                     if let Some(chunk) =
                         poll_read(below, cx, &self.shared, &mut blocked, MAX_DELIVERY)
@@ -91,6 +90,7 @@ impl Conn {
                     }
                 }
                 Next::Switch => return Poll::Ready(Step::Switch),
+                Next::Broken => ask_broken(below, &self.shared),
                 Next::End => return Poll::Ready(Step::End),
                 Next::Wait { watch_reset } => {
                     self.turn = 0;
@@ -159,6 +159,11 @@ pub(super) fn poll_fin(
         Poll::Ready(Err(error)) => fail(shared, error),
         Poll::Pending => blocked.write = true,
     }
+}
+
+/// The socket is broken: its own error says how.
+pub(super) fn ask_broken(below: &Below, shared: &Arc<Shared>) {
+    fail(shared, below.take_error());
 }
 
 /// Reads before the protocol can take it.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 
 use super::Recorder;
-use crate::close_reason::{CloseKind, CloseReason, Side};
+use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
 use crate::connection::{Blocked, Event, Leftover, Next};
 use crate::io::Sent;
 use crate::limits::Limits;
@@ -175,7 +175,7 @@ impl<P: Protocol> Harness<P> {
                     wakes.wake();
                     self.reason = Some(reason);
                 }
-                Next::Wait { .. } => return,
+                Next::Wait { .. } | Next::Broken => return,
             }
         }
     }
@@ -272,6 +272,7 @@ impl<P: Protocol> Harness<P> {
         }
         let fresh = std::mem::take(&mut self.fresh);
         let leftover = Leftover { offered, left: self.data.len(), fresh };
+        let result = result.map_err(Cause::from_handler);
         shared.lock().handler_returned(result, event == Event::Data, leftover, shared.limits());
     }
 }

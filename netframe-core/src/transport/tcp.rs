@@ -102,7 +102,13 @@ fn listener(socket: StdListener) -> io::Result<Listener> {
 
 #[cfg(unix)]
 impl TcpAcceptor {
+    /// An error in here concerns this connection, whatever its number means for a listener.
     fn incoming(&self, (stream, peer): (mio::net::TcpStream, SocketAddr)) -> io::Result<Incoming> {
+        self.prepare(stream, peer)
+            .map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))
+    }
+
+    fn prepare(&self, stream: mio::net::TcpStream, peer: SocketAddr) -> io::Result<Incoming> {
         let any = self.local.ip().is_unspecified();
         let local = if any { stream.local_addr()? } else { self.local };
         set_options(&SockRef::from(&stream), peer, &self.options)?;

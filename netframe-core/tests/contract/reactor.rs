@@ -162,8 +162,8 @@ fn the_connection_limit_is_exact_over_all_workers(net: Net) {
 
 fn a_reactor_drains(net: Net) {
     let (probe, mut seen) = Probe::new();
-    let gate = Gate::new();
-    let door = gate.clone();
+    let (gate, ready) = (Gate::new(), Gate::new());
+    let (door, signal) = (gate.clone(), ready.clone());
     let probe = probe.on_data(move |t, data| {
         let (door, question) = (door.clone(), data.split());
         Box::pin(async move {
@@ -182,18 +182,14 @@ fn a_reactor_drains(net: Net) {
             seen.expect("data question").await;
             let mut idle = dialer.connect().await.unwrap();
             seen.made().await;
-            READY.open.notify_one();
+            ready.open();
             assert_eq!(idle.receive_all().await, b""); // the drain has begun
             drop(idle);
             gate.open();
             assert_eq!(busy.receive_all().await, b"question");
         }));
     });
-    struct Ready {
-        open: tokio::sync::Notify,
-    }
-    static READY: Ready = Ready { open: tokio::sync::Notify::const_new() };
-    let report = run(reactor, READY.open.notified());
+    let report = run(reactor, async move { signal.pass().await });
     client.join().unwrap();
     assert_eq!((report.drained, report.aborted), (2, 0));
 }
@@ -201,7 +197,7 @@ fn a_reactor_drains(net: Net) {
 fn nothing_is_accepted_while_a_reactor_drains(net: Net) {
     let (probe, mut seen) = Probe::new();
     let gate = Gate::new();
-    let (door, stop, stopped) = (gate.clone(), Gate::new(), Gate::new());
+    let (door, stop) = (gate.clone(), Gate::new());
     let probe = probe.on_draining(move |t| {
         let door = door.clone();
         Box::pin(async move {
@@ -221,7 +217,6 @@ fn nothing_is_accepted_while_a_reactor_drains(net: Net) {
             seen.expect("draining").await;
             let late = dialer.connect().await;
             gate.open();
-            stopped.open();
             drop(kept);
             late.err().expect("nobody listens any more")
         }))
