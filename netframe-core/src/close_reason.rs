@@ -274,9 +274,9 @@ impl Cause {
     /// The cause behind an error of the transport below. All of them mean that the connection
     /// cannot carry bytes any more; only a reset or a broken pipe is the peer's doing.
     pub(crate) fn from_io(error: std::io::Error) -> Self {
-        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
         let by = match error.kind() {
-            ConnectionReset | ConnectionAborted | BrokenPipe => Side::Peer,
+            ConnectionReset | ConnectionAborted | BrokenPipe | NotConnected => Side::Peer,
             _ => Side::System,
         };
         Self::with_source(by, CloseKind::Reset, error)

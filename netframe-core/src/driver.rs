@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
-use tracing::{debug, error, warn};
+use tracing::{Instrument, Span, debug, debug_span, error, warn};
 
 pub(crate) use self::facade::Facade;
 use self::handler::{Verdict, caught, handle};
@@ -85,6 +85,13 @@ impl Conn {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// What its protocol logs belongs to this connection, if anybody listens at this level.
+    fn span(&self) -> Span {
+        let info = &self.facade.info;
+        let service = &self.shared.home.service.name;
+        debug_span!("connection", %service, id = %info.id, peer = %info.peer(), local = %info.local())
     }
 
     /// Has the home tell the core when the socket is ready.
@@ -314,7 +321,13 @@ impl<F: Factory> Erased for F {
     fn spawn(&self, conn: Conn) {
         match caught(|| self.build_protocol(&conn.facade.info)) {
             Ok(Some(protocol)) => {
-                tokio::spawn(drive(Running { protocol, conn }));
+                let span = conn.span();
+                let task = drive(Running { protocol, conn });
+                if span.is_disabled() {
+                    tokio::spawn(task); // a span would make every idle connection larger
+                } else {
+                    tokio::spawn(task.instrument(span));
+                }
             }
             Ok(None) => {
                 Counters::add(&conn.shared.home.service.counters.refused);

@@ -80,6 +80,7 @@ impl Core {
             && self.queued == 0
             && leftover == 0
             && !self.has_inbound()
+            && !blocked.spent
         {
             let shutdown = self.flags.any(Flags::DRAINED) && !self.flags.any(Flags::EOF_SEEN);
             if shutdown {
@@ -206,6 +207,7 @@ impl Core {
         Blocked {
             read: !self.flags.any(Flags::READABLE) && !closed,
             write: !self.flags.any(Flags::WRITABLE),
+            spent: false,
         }
     }
 
@@ -253,4 +255,6 @@ pub(crate) enum Next {
 pub(crate) struct Blocked {
     pub(crate) read: bool,
     pub(crate) write: bool,
+    /// The read was blocked by the task's cooperative budget: there may be input nevertheless.
+    pub(crate) spent: bool,
 }

@@ -8,7 +8,7 @@ const READABLE: Readiness =
     Readiness { readable: true, writable: false, read_closed: false, error: false };
 const WRITABLE: Readiness =
     Readiness { readable: false, writable: true, read_closed: false, error: false };
-const NONE: Blocked = Blocked { read: false, write: false };
+const NONE: Blocked = Blocked { read: false, write: false, spent: false };
 
 #[test]
 fn input_that_comes_after_a_blocked_read_is_read_in_the_same_turn() {
@@ -57,6 +57,15 @@ fn notifications_and_input_take_turns() {
     }
     let notified = Next::Call(Event::Notified);
     assert_eq!(calls, [notified, Next::Read, notified, Next::Read]);
+}
+
+#[test]
+fn an_idle_close_does_not_take_a_spent_budget_for_silence() {
+    let mut core = Core::default();
+    core.close_when_idle();
+    let blocked = Blocked { read: true, spent: true, ..NONE };
+    assert_eq!(core.next(blocked, 0), Next::Wait { watch_reset: false });
+    assert_eq!(core.next(Blocked { read: true, ..NONE }, 0), Next::Fin);
 }
 
 #[test]

@@ -207,6 +207,7 @@ fn poll_read(
         }
         Poll::Pending => {
             blocked.read = true;
+            blocked.spent = !tokio::task::coop::has_budget_remaining();
             None
         }
     }

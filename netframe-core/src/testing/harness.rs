@@ -134,7 +134,8 @@ impl<P: Protocol> Harness<P> {
     /// Looks again: after a change through a handle.
     pub fn settle(&mut self) {
         while self.reason.is_none() && !self.switched {
-            let blocked = Blocked { read: self.input.is_empty(), write: !self.reading_peer };
+            let (read, write) = (self.input.is_empty(), !self.reading_peer);
+            let blocked = Blocked { read, write, spent: false };
             let next = self.shared().lock().next(blocked, self.data.len());
             match next {
                 Next::Call(event) => {

@@ -99,7 +99,7 @@ impl Recorder {
     pub fn is_aborted(&self) -> bool {
         let mut core = self.facade.shared.lock();
         // The driver's look at the core, by which an overflow takes effect.
-        let _ = core.next_pending(Blocked { read: true, write: true });
+        let _ = core.next_pending(Blocked { read: true, write: true, spent: false });
         core.is_aborted()
     }
 
