@@ -164,6 +164,7 @@ impl Reactor {
             while let Some(drained) = drains.join_next().await {
                 report.merge(drained.unwrap_or_default());
             }
+            report.failure = report.failure.or_else(|| failures.try_recv().ok());
             Ok(report)
         })
     }

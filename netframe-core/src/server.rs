@@ -121,9 +121,9 @@ impl Server {
     ///
     /// Dropping the future drops the server: connections that are still open are aborted.
     pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
-        let failure = self.failures.try_recv().ok();
         let mut report = self.part.drain(Instant::now() + deadline).await;
-        report.failure = failure;
+        // The acceptors have ended, so that whatever broke one of them has been told.
+        report.failure = self.failures.try_recv().ok();
         report
     }
 }
