@@ -158,6 +158,10 @@ impl Reactor {
                 deadline = control(monitor) => (deadline, None),
                 failure = failures.recv() => (Instant::now() + DRAIN_DEADLINE, failure),
             };
+            // Nothing is accepted any more, on any worker, before a connection is asked to finish.
+            for (_, part) in &mut parts {
+                part.stop_accepting().await;
+            }
             let mut drains: JoinSet<_> =
                 parts.into_iter().map(|(_, part)| part.drain(deadline)).collect();
             let mut report = DrainReport { failure, ..DrainReport::default() };

@@ -317,10 +317,15 @@ impl ServerPart {
         &self.home
     }
 
-    /// Stops accepting, drains until `deadline`, aborts the rest, and reports.
-    pub(crate) async fn drain(mut self, deadline: Instant) -> DrainReport {
+    /// Stops accepting, and waits until it has stopped.
+    pub(crate) async fn stop_accepting(&mut self) {
         self.stop.cancel();
         while self.acceptors.join_next().await.is_some() {}
+    }
+
+    /// Stops accepting, drains until `deadline`, aborts the rest, and reports.
+    pub(crate) async fn drain(mut self, deadline: Instant) -> DrainReport {
+        self.stop_accepting().await;
         let open = self.home.live();
         self.home.drain();
         let in_time = timeout_at(deadline, self.home.emptied()).await.is_ok();
