@@ -29,6 +29,7 @@ pub(super) async fn pend(
             loop {
                 if turn >= CALLS_PER_TURN {
                     turn = 0;
+                    blocked = Blocked::default(); // what wakes it may have come by the next poll
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
