@@ -2,13 +2,13 @@
 //! kind. A new kind of transport is added here.
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::endpoint::{Address, Endpoint, EndpointKind};
 use crate::error::Error;
 use crate::listener::{Connect, Listen};
 use crate::protocol::Needs;
+use crate::resolve::Resolve;
 use crate::transport::mem::{self, MemNetwork};
 use crate::transport::tcp;
 
@@ -58,13 +58,14 @@ pub(crate) async fn bind(
     endpoint: &Endpoint,
     needs: Needs,
     network: &MemNetwork,
+    resolver: &dyn Resolve,
 ) -> Result<Bound, Error> {
     if needs == Needs::Stream && endpoint.kind().is_datagram() {
         return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
     }
     built(endpoint)?;
     match (endpoint.kind(), endpoint.address()) {
-        (EndpointKind::Tcp, _) => Ok(Bound::Tcp(tcp::bind(endpoint).await?)),
+        (EndpointKind::Tcp, _) => Ok(Bound::Tcp(tcp::bind(endpoint, resolver).await?)),
         (EndpointKind::Mem, Address::Name(name)) => {
             let listener = network
                 .listen(endpoint.clone(), name, mem::BACKLOG)
@@ -80,13 +81,16 @@ pub(crate) fn connector(
     endpoint: &Endpoint,
     needs: Needs,
     network: &MemNetwork,
+    resolver: &Arc<dyn Resolve>,
 ) -> Result<Box<dyn Connect>, Error> {
     if needs == Needs::Stream && endpoint.kind().is_datagram() {
         return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
     }
     built(endpoint)?;
     match (endpoint.kind(), endpoint.address()) {
-        (EndpointKind::Tcp, _) => Ok(Box::new(tcp::TcpConnector::new(endpoint.clone()))),
+        (EndpointKind::Tcp, _) => {
+            Ok(Box::new(tcp::TcpConnector::new(endpoint.clone(), Arc::clone(resolver))))
+        }
         (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.connector(name))),
         _ => Err(unsupported(endpoint)),
     }

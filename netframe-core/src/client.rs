@@ -20,6 +20,7 @@ use crate::info::Origin;
 use crate::io::adopt;
 use crate::limits::Limits;
 use crate::listener::Incoming;
+use crate::resolve::{Resolve, ResolveError, SystemResolver};
 use crate::service::Service;
 use crate::transport::mem::MemNetwork;
 
@@ -57,6 +58,7 @@ impl Client {
             factory: Arc::new(factory),
             limits: Limits::default(),
             network: MemNetwork::global(),
+            resolver: Arc::new(SystemResolver),
         }
     }
 
@@ -87,6 +89,7 @@ pub struct ClientBuilder {
     factory: Arc<dyn DynFactory>,
     limits: Limits,
     network: MemNetwork,
+    resolver: Arc<dyn Resolve>,
 }
 
 impl ClientBuilder {
@@ -102,6 +105,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Who is asked for the addresses of a name; the operating system where none is given.
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.resolver = Arc::new(resolver);
+        self
+    }
+
     /// Connects, as [`Client::connect`].
     ///
     /// # Errors
@@ -114,7 +123,7 @@ impl ClientBuilder {
     {
         let endpoint = endpoint.try_into()?;
         self.limits.validate()?;
-        let connector = connector(&endpoint, self.factory.needs(), &self.network)?;
+        let connector = connector(&endpoint, self.factory.needs(), &self.network, &self.resolver)?;
         let connected = match self.limits.connect_timeout.duration() {
             None => connector.connect().await,
             Some(after) => match timeout(after, connector.connect()).await {
@@ -126,6 +135,9 @@ impl ClientBuilder {
         };
         let incoming = match connected {
             Ok(incoming) => incoming,
+            Err(source) if ResolveError::is_in(&source) => {
+                return Err(Error::Resolve { endpoint: Box::new(endpoint), source });
+            }
             Err(source) => return Err(Error::Connect { endpoint: Box::new(endpoint), source }),
         };
         Ok(start(incoming, endpoint.kind(), endpoint.to_string(), &*self.factory, self.limits))

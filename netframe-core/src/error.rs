@@ -33,12 +33,12 @@ pub enum Error {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
     },
-    /// A name has no address.
+    /// A name has no address, or nobody could be asked.
     #[error("cannot find an address for `{endpoint}`")]
     Resolve {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
-        /// What the resolver said.
+        /// A [`ResolveError`](crate::ResolveError), with what the resolver said as its source.
         source: io::Error,
     },
     /// The address cannot be listened on.

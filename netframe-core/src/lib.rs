@@ -13,6 +13,7 @@
 //! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks |
 //! | [`Limits`], [`CloseReason`], [`Stats`] | what bounds a connection, why it ended, what was counted |
 //! | [`Listen`], [`Connect`], [`Io`], [`Layer`] | where a transport of one's own plugs in |
+//! | [`Resolve`] | where names are looked up |
 //! | [`testing`] | tests without a network |
 
 mod acceptor;
@@ -39,6 +40,7 @@ mod protocol;
 mod reactor;
 #[cfg(doctest)]
 mod refused;
+mod resolve;
 mod server;
 mod service;
 mod shared;
@@ -63,6 +65,7 @@ pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};
 pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};
 pub use self::reactor::{Monitor, Reactor, ReactorBuilder, Workers};
+pub use self::resolve::{Resolve, ResolveError, SystemResolver};
 pub use self::server::{DRAIN_DEADLINE, DrainReport, Server, ServerBuilder};
 pub use self::service::Stats;
 pub use self::stream::{Stream, StreamFn, StreamProtocol, stream_fn};

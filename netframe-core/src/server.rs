@@ -22,6 +22,7 @@ use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
 use crate::listener::Listen;
+use crate::resolve::{Resolve, SystemResolver};
 use crate::service::{Service, Stats};
 use crate::transport::mem::MemNetwork;
 
@@ -164,6 +165,7 @@ pub struct ServerBuilder {
     name: Option<String>,
     limits: Limits,
     network: MemNetwork,
+    resolver: Arc<dyn Resolve>,
     places: Vec<Place>,
 }
 
@@ -180,6 +182,7 @@ impl ServerBuilder {
             name: None,
             limits: Limits::default(),
             network: MemNetwork::global(),
+            resolver: Arc::new(SystemResolver),
             places: Vec::new(),
         }
     }
@@ -222,6 +225,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Who is asked for the addresses of a name; the operating system where none is given.
+    pub fn resolver(mut self, resolver: impl Resolve) -> Self {
+        self.resolver = Arc::new(resolver);
+        self
+    }
+
     /// Binds every endpoint and starts to accept. If one fails, none is left open.
     ///
     /// # Errors
@@ -241,7 +250,9 @@ impl ServerBuilder {
         let mut bound = Vec::new();
         for place in self.places {
             bound.push(match place {
-                Place::Endpoint(endpoint) => bind(&endpoint, needs, &self.network).await?,
+                Place::Endpoint(endpoint) => {
+                    bind(&endpoint, needs, &self.network, &*self.resolver).await?
+                }
                 Place::Listener(listener) => Bound::custom(listener),
             });
         }

@@ -1,18 +1,21 @@
 //! `tcp://host:port`: listening and connecting with the endpoint's options.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpSocket, lookup_host};
+use tokio::net::TcpSocket;
 
 use crate::addr::Addr;
-use crate::endpoint::{Address, Endpoint, Host, TcpOptions};
+use crate::endpoint::{Endpoint, TcpOptions};
 use crate::error::Error;
 #[cfg(unix)]
 use crate::io::Below;
 use crate::listener::{Connect, Incoming, Listen};
+use crate::resolve::{Resolve, resolve};
 
 /// A bound and listening socket, not yet tied to a runtime: each worker takes its own acceptor.
 pub(crate) struct Bound {
@@ -21,8 +24,8 @@ pub(crate) struct Bound {
 }
 
 /// Binds and listens. Of a name with several addresses the first that works is taken.
-pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Bound, Error> {
-    let resolved = resolve(endpoint).await;
+pub(crate) async fn bind(endpoint: &Endpoint, resolver: &dyn Resolve) -> Result<Bound, Error> {
+    let resolved = resolve(endpoint, resolver).await;
     let addrs = resolved
         .map_err(|source| Error::Resolve { endpoint: Box::new(endpoint.clone()), source })?;
     let mut refused = None;
@@ -155,14 +158,14 @@ impl Listen for TcpAcceptor {
 }
 
 /// Opens TCP connections.
-#[derive(Debug)]
 pub struct TcpConnector {
     endpoint: Endpoint,
+    resolver: Arc<dyn Resolve>,
 }
 
 impl TcpConnector {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+    pub(crate) fn new(endpoint: Endpoint, resolver: Arc<dyn Resolve>) -> Self {
+        Self { endpoint, resolver }
     }
 }
 
@@ -171,13 +174,19 @@ impl Connect for TcpConnector {
     async fn connect(&self) -> io::Result<Incoming> {
         let options = options(&self.endpoint);
         let mut refused = None;
-        for addr in resolve(&self.endpoint).await? {
+        for addr in resolve(&self.endpoint, &*self.resolver).await? {
             match connect(addr, &options).await {
                 Ok(incoming) => return Ok(incoming),
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
         Err(refused.unwrap_or_else(no_address))
+    }
+}
+
+impl fmt::Debug for TcpConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpConnector").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
@@ -221,15 +230,6 @@ fn set_buffers(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
         socket.set_recv_buffer_size(size)?;
     }
     Ok(())
-}
-
-async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
-    match endpoint.address() {
-        Address::Inet { host: Host::Name(name), port } => {
-            Ok(lookup_host((name.as_str(), *port)).await?.collect())
-        }
-        address => Ok(address.socket_addr().into_iter().collect()),
-    }
 }
 
 fn no_address() -> io::Error {
