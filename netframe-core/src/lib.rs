@@ -18,6 +18,7 @@
 
 mod acceptor;
 mod addr;
+mod addr_errors;
 mod bind;
 mod client;
 mod close_reason;
@@ -27,6 +28,7 @@ pub mod endpoint;
 mod error;
 mod factory;
 mod handle;
+mod happy_eyeballs;
 mod home;
 mod inbox;
 mod info;
@@ -52,6 +54,7 @@ mod wheel;
 pub use bytes;
 
 pub use self::addr::Addr;
+pub use self::addr_errors::AddrErrors;
 pub use self::client::{Client, ClientBuilder, serve_io};
 pub use self::close_reason::{CloseKind, CloseReason, ProtocolError, Side, TimeoutKind};
 pub use self::endpoint::{Endpoint, EndpointError, EndpointKind};

@@ -12,6 +12,7 @@ use tokio::net::TcpSocket;
 use crate::addr::Addr;
 use crate::endpoint::{Endpoint, TcpOptions};
 use crate::error::Error;
+use crate::happy_eyeballs::race;
 #[cfg(unix)]
 use crate::io::Below;
 use crate::listener::{Connect, Incoming, Listen};
@@ -157,7 +158,8 @@ impl Listen for TcpAcceptor {
     }
 }
 
-/// Opens TCP connections.
+/// Opens TCP connections. Of a name with several addresses, attempts are staggered and the first
+/// that succeeds is taken (Happy Eyeballs, RFC 8305).
 pub struct TcpConnector {
     endpoint: Endpoint,
     resolver: Arc<dyn Resolve>,
@@ -172,15 +174,9 @@ impl TcpConnector {
 #[async_trait]
 impl Connect for TcpConnector {
     async fn connect(&self) -> io::Result<Incoming> {
+        let addrs = resolve(&self.endpoint, &*self.resolver).await?;
         let options = options(&self.endpoint);
-        let mut refused = None;
-        for addr in resolve(&self.endpoint, &*self.resolver).await? {
-            match connect(addr, &options).await {
-                Ok(incoming) => return Ok(incoming),
-                Err(error) => refused = refused.or(Some(error)),
-            }
-        }
-        Err(refused.unwrap_or_else(no_address))
+        race(addrs, |addr| connect(addr, options)).await
     }
 }
 
@@ -190,12 +186,12 @@ impl fmt::Debug for TcpConnector {
     }
 }
 
-async fn connect(addr: SocketAddr, options: &TcpOptions) -> io::Result<Incoming> {
+async fn connect(addr: SocketAddr, options: TcpOptions) -> io::Result<Incoming> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    set_buffers(&SockRef::from(&socket), options)?;
+    set_buffers(&SockRef::from(&socket), &options)?;
     let stream = socket.connect(addr).await?;
     let local = stream.local_addr()?;
-    set_options(&SockRef::from(&stream), addr, options)?;
+    set_options(&SockRef::from(&stream), addr, &options)?;
     Ok(Incoming::new(stream, addr.into(), local.into()))
 }
 
