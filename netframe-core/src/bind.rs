@@ -1,6 +1,10 @@
 //! From an endpoint to what it stands for: binds listeners and makes connectors, one match arm per
 //! kind. A new kind of transport is added here.
 
+mod each;
+
+pub(crate) use self::each::bind_each;
+
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,24 +57,26 @@ impl Bound {
     }
 }
 
-/// Binds `endpoint` for a protocol.
+/// Binds `endpoint` for a protocol: one or more sockets, as its name may have several addresses.
 pub(crate) async fn bind(
     endpoint: &Endpoint,
     needs: Needs,
     network: &MemNetwork,
     resolver: &dyn Resolve,
-) -> Result<Bound, Error> {
+) -> Result<Vec<Bound>, Error> {
     if needs == Needs::Stream && endpoint.kind().is_datagram() {
         return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
     }
     built(endpoint)?;
     match (endpoint.kind(), endpoint.address()) {
-        (EndpointKind::Tcp, _) => Ok(Bound::Tcp(tcp::bind(endpoint, resolver).await?)),
+        (EndpointKind::Tcp, _) => {
+            Ok(tcp::bind(endpoint, resolver).await?.into_iter().map(Bound::Tcp).collect())
+        }
         (EndpointKind::Mem, Address::Name(name)) => {
             let listener = network
                 .listen(endpoint.clone(), name, mem::BACKLOG)
                 .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
-            Ok(Bound::custom(Box::new(listener)))
+            Ok(vec![Bound::custom(Box::new(listener))])
         }
         _ => Err(unsupported(endpoint)),
     }

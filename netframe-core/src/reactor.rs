@@ -94,7 +94,8 @@ impl Reactor {
         Ok(self)
     }
 
-    /// All endpoints, in the order they were given, with the real ports.
+    /// All endpoints, in the order they were given, with the real ports. A name with several
+    /// addresses is replaced by all of them.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.servers.iter().flat_map(|server| &server.endpoints)
     }

@@ -87,12 +87,13 @@ impl Server {
         ServerBuilder::new(Arc::new(factory))
     }
 
-    /// The first endpoint, with the real port.
+    /// The first endpoint, with the real port; of a name it is the first address.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoints[0]
     }
 
-    /// All endpoints, in the order they were given, with the real ports.
+    /// All endpoints, in the order they were given, with the real ports. A name with several
+    /// addresses is replaced by all of them.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
@@ -249,12 +250,12 @@ impl ServerBuilder {
         let needs = self.factory.needs();
         let mut bound = Vec::new();
         for place in self.places {
-            bound.push(match place {
+            match place {
                 Place::Endpoint(endpoint) => {
-                    bind(&endpoint, needs, &self.network, &*self.resolver).await?
+                    bound.extend(bind(&endpoint, needs, &self.network, &*self.resolver).await?);
                 }
-                Place::Listener(listener) => Bound::custom(listener),
-            });
+                Place::Listener(listener) => bound.push(Bound::custom(listener)),
+            }
         }
         let endpoints: Vec<_> = bound.iter().map(Bound::endpoint).collect();
         let name = self.name.unwrap_or_else(|| {

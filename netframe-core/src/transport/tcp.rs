@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpSocket;
 
 use crate::addr::Addr;
+use crate::bind::bind_each;
 use crate::endpoint::{Endpoint, TcpOptions};
 use crate::error::Error;
 use crate::happy_eyeballs::race;
@@ -24,22 +25,11 @@ pub(crate) struct Bound {
     socket: StdListener,
 }
 
-/// Binds and listens. Of a name with several addresses the first that works is taken.
-pub(crate) async fn bind(endpoint: &Endpoint, resolver: &dyn Resolve) -> Result<Bound, Error> {
-    let resolved = resolve(endpoint, resolver).await;
-    let addrs = resolved
-        .map_err(|source| Error::Resolve { endpoint: Box::new(endpoint.clone()), source })?;
-    let mut refused = None;
-    for addr in addrs {
-        match listen(addr, &options(endpoint)) {
-            Ok((socket, addr)) => {
-                return Ok(Bound { endpoint: endpoint.with_socket_addr(addr), socket });
-            }
-            Err(error) => refused = refused.or(Some(error)),
-        }
-    }
-    let source = refused.unwrap_or_else(no_address);
-    Err(Error::Listen { endpoint: Box::new(endpoint.clone()), source })
+/// Binds and listens at every address of `endpoint`.
+pub(crate) async fn bind(endpoint: &Endpoint, resolver: &dyn Resolve) -> Result<Vec<Bound>, Error> {
+    let options = options(endpoint);
+    let bound = bind_each(endpoint, resolver, |addr| listen(addr, &options)).await?;
+    Ok(bound.into_iter().map(|(socket, endpoint)| Bound { endpoint, socket }).collect())
 }
 
 fn listen(addr: SocketAddr, options: &TcpOptions) -> io::Result<(StdListener, SocketAddr)> {
@@ -226,10 +216,6 @@ fn set_buffers(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
         socket.set_recv_buffer_size(size)?;
     }
     Ok(())
-}
-
-fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
 }
 
 fn options(endpoint: &Endpoint) -> TcpOptions {

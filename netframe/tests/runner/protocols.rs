@@ -16,7 +16,7 @@ fn echo_returns_every_byte() {
 fn every_endpoint_is_served_and_announced_in_order() {
     let endpoints = ["tcp://127.0.0.1:0", "tcp://127.0.0.2:0", "tcp://localhost:0"];
     let server = Program::serve(&[&["echo"], &endpoints[..]].concat());
-    assert_eq!(server.addrs.len(), 3);
+    assert!(server.addrs.len() >= 3, "`localhost` may have several addresses");
     assert_eq!(server.addrs[0].ip().to_string(), "127.0.0.1");
     assert_eq!(server.addrs[1].ip().to_string(), "127.0.0.2");
     for addr in &server.addrs {
