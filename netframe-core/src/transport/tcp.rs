@@ -194,7 +194,8 @@ fn set_options(socket: &Socket, peer: SocketAddr, options: &TcpOptions) -> io::R
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
     }
     if let Some(ttl) = options.ttl {
-        if peer.is_ipv4() {
+        // An IPv4 peer of a dual-stack socket is reached by IPv4 packets.
+        if peer.ip().to_canonical().is_ipv4() {
             socket.set_ttl_v4(ttl)?;
         } else {
             socket.set_unicast_hops_v6(ttl)?;
@@ -220,4 +221,26 @@ fn set_buffers(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
 
 fn options(endpoint: &Endpoint) -> TcpOptions {
     endpoint.tcp().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream as StdStream;
+
+    use super::*;
+
+    #[test]
+    fn ttl_is_set_for_the_family_of_the_packets() {
+        let options = TcpOptions { ttl: Some(9), ..TcpOptions::default() };
+        for host in ["127.0.0.1", "[::]"] {
+            let Ok((socket, addr)) = listen(format!("{host}:0").parse().unwrap(), &options) else {
+                assert_eq!(host, "[::]", "there may be no IPv6");
+                continue;
+            };
+            let _peer = StdStream::connect(("127.0.0.1", addr.port())).unwrap();
+            let (stream, peer) = socket.accept().unwrap();
+            set_options(&SockRef::from(&stream), peer, &options).unwrap();
+            assert_eq!(SockRef::from(&stream).ttl_v4().unwrap(), 9, "{peer}");
+        }
+    }
 }
