@@ -36,10 +36,14 @@ pub struct Client {
 impl Client {
     /// Connects to `endpoint` and runs the protocol that `factory` builds, with default limits.
     ///
+    /// A name is looked up anew each time. If it has several addresses, attempts start 250 ms apart,
+    /// or as soon as one fails, and the first that succeeds is taken (Happy Eyeballs, RFC 8305). The
+    /// connect timeout is for the lookup and all attempts together.
+    ///
     /// # Errors
     ///
-    /// The endpoint is malformed or does not fit the protocol, or the peer cannot be reached in
-    /// time.
+    /// The endpoint is malformed or does not fit the protocol, its name has no address, or the peer
+    /// cannot be reached in time.
     ///
     /// # Cancel safety
     ///
@@ -52,7 +56,7 @@ impl Client {
         Self::builder(factory).connect(endpoint).await
     }
 
-    /// A client with limits or a network of its own.
+    /// A client with limits, a network or a resolver of its own.
     pub fn builder(factory: impl Factory) -> ClientBuilder {
         ClientBuilder {
             factory: Arc::new(factory),

@@ -30,7 +30,7 @@ pub use options::{MemOptions, TcpOptions, UdpOptions, UnixOptions};
 ///
 /// | endpoint | meaning | options |
 /// |---|---|---|
-/// | `tcp://host:port` | stream; port 0 is any free one, `[::]` is IPv4 and IPv6 | [`TcpOptions`] |
+/// | `tcp://host:port` | stream; port 0 is any free one, `[::]` is IPv4 and IPv6, a name is all its addresses | [`TcpOptions`] |
 /// | `udp://host:port` | datagrams | [`UdpOptions`] |
 /// | `unix:///path`, `unix://@abstract` | stream | [`UnixOptions`] |
 /// | `unixgram:///path`, `unixgram://@abstract` | datagrams | [`UnixOptions`] |

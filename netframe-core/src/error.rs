@@ -46,7 +46,8 @@ pub enum Error {
     Listen {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
-        /// What the operating system said.
+        /// What the operating system said; [`AddrErrors`](crate::AddrErrors) if there were several
+        /// addresses.
         source: io::Error,
     },
     /// The peer cannot be reached.
@@ -54,7 +55,8 @@ pub enum Error {
     Connect {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
-        /// What the operating system said.
+        /// What the operating system said; [`AddrErrors`](crate::AddrErrors) if there were several
+        /// addresses.
         source: io::Error,
     },
     /// The peer did not answer in time.

@@ -71,9 +71,12 @@ pub struct Server {
 impl Server {
     /// Serves `factory` on one endpoint, with default limits.
     ///
+    /// Of a name, every address that this machine has is listened on, at the same port.
+    ///
     /// # Errors
     ///
-    /// The endpoint is malformed, does not fit the protocol, or cannot be listened on.
+    /// The endpoint is malformed, does not fit the protocol, its name has no address, or it cannot
+    /// be listened on.
     pub async fn bind<E>(endpoint: E, factory: impl Factory) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -82,7 +85,7 @@ impl Server {
         Self::builder(factory).listen(endpoint)?.bind().await
     }
 
-    /// A server with limits, a name, or several endpoints.
+    /// A server with limits, a name, a resolver, or several endpoints.
     pub fn builder(factory: impl Factory) -> ServerBuilder {
         ServerBuilder::new(Arc::new(factory))
     }
