@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::listener::{Connect, Listen};
 use crate::protocol::Needs;
 use crate::transport::mem::{self, MemNetwork};
+use crate::transport::stdio::{StdioConnector, StdioListener};
 use crate::transport::tcp;
 
 /// A bound endpoint, not yet tied to a runtime.
@@ -71,6 +72,11 @@ pub(crate) async fn bind(
                 .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
             Ok(Bound::custom(Box::new(listener)))
         }
+        (EndpointKind::Stdio, _) => {
+            let listener = StdioListener::bind(endpoint.clone())
+                .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
+            Ok(Bound::custom(Box::new(listener)))
+        }
         _ => Err(unsupported(endpoint)),
     }
 }
@@ -88,6 +94,7 @@ pub(crate) fn connector(
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp, _) => Ok(Box::new(tcp::TcpConnector::new(endpoint.clone()))),
         (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.connector(name))),
+        (EndpointKind::Stdio, _) => Ok(Box::new(StdioConnector)),
         _ => Err(unsupported(endpoint)),
     }
 }
