@@ -7,3 +7,4 @@ mod errors;
 mod program;
 mod protocols;
 mod signals;
+mod stdio;

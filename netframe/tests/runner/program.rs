@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -34,21 +34,24 @@ pub(crate) struct End {
 }
 
 impl Program {
-    /// Starts `netframe` with these arguments.
+    /// Starts `netframe` with these arguments, and with nothing on stdin.
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_with_stdout(args, Stdio::piped())
+        Self::start_with(args, |command| command)
     }
 
-    /// Starts `netframe` with a stdout of the test's own.
-    pub(crate) fn start_with_stdout(args: &[&str], stdout: impl Into<Stdio>) -> Self {
-        let mut child = Command::new("sh")
+    /// Starts `netframe` after a change of its surroundings, such as a stdin.
+    pub(crate) fn start_with(
+        args: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        let mut command = Command::new("sh");
+        command
             .args(["-c", EXEC, env!("CARGO_BIN_EXE_netframe")])
             .args(args)
             .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = change(&mut command).spawn().unwrap();
         let stdout = child.stdout.take().map(lines);
         let stderr = lines(child.stderr.take().unwrap());
         Self { child, stdout, stderr, logged: String::new(), addrs: Vec::new() }
@@ -75,6 +78,11 @@ impl Program {
     /// Sends bytes and FIN to its first endpoint; returns the whole answer.
     pub(crate) fn ask(&self, question: &[u8]) -> Vec<u8> {
         ask(self.addrs[0], question)
+    }
+
+    /// Its stdin, which was asked for at the start.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -99,8 +99,9 @@ fn a_closed_stdout_stops_nothing() {
     let (reader, stdout) = io::pipe().unwrap();
     drop(reader);
     let endpoint = format!("tcp://{addr}");
-    let mut server = Program::start_with_stdout(&["serve", "echo", &endpoint], stdout);
-    server.await_log("cannot tell on stdout");
+    let mut server =
+        Program::start_with(&["serve", "echo", &endpoint], |serve| serve.stdout(stdout));
+    server.await_log("cannot tell what is ready");
     assert_eq!(ask(addr, b"hello"), b"hello");
     server.signal("TERM");
     assert_eq!(server.end().code, Some(0));
