@@ -147,7 +147,12 @@ impl Drop for Stdio {
     }
 }
 
-impl Io for Stdio {}
+impl Io for Stdio {
+    /// What the writer has written is out of reach of anything that happens to the input.
+    fn lingers(&self) -> bool {
+        false
+    }
+}
 
 impl AsyncRead for Stdio {
     fn poll_read(

@@ -40,7 +40,19 @@ fn the_end_of_stdin_ends_no_other_endpoint() {
 }
 
 #[test]
-fn a_signal_does_not_wait_for_more_input() {
+fn a_close_waits_for_no_more_input() {
+    let mut hello =
+        Program::start_with(&["serve", "hello", "stdio:"], |serve| serve.stdin(Stdio::piped()));
+    let mut stdin = hello.stdin();
+    stdin.write_all(b"anybody there?").unwrap();
+    let end = hello.end();
+    assert_eq!((end.code, end.stdout.as_str()), (Some(0), "Hello from the server!"));
+    assert!(end.stderr.contains("accepted=1 bytes_in=14"), "{}", end.stderr);
+    assert!(stdin.write_all(b"anybody still there?").is_err());
+}
+
+#[test]
+fn a_signal_ends_it_while_stdin_is_open() {
     let mut server =
         Program::start_with(&["serve", "line-echo", "stdio:"], |serve| serve.stdin(Stdio::piped()));
     server.await_log("listening line-echo stdio:");
@@ -48,6 +60,7 @@ fn a_signal_does_not_wait_for_more_input() {
     server.signal("TERM");
     let end = server.end();
     assert_eq!(end.code, Some(0), "{}", end.stderr);
+    assert!(end.stderr.contains("stopped: 1 drained, 0 aborted"), "{}", end.stderr);
 }
 
 #[test]
