@@ -7,6 +7,8 @@ use std::sync::PoisonError;
 
 use crate::endpoint::{Address, Endpoint, EndpointKind};
 use crate::error::Error;
+#[cfg(unix)]
+use crate::inherited::Inherited;
 use crate::listener::{Connect, Listen};
 use crate::protocol::Needs;
 use crate::transport::mem::{self, MemNetwork};
@@ -54,30 +56,56 @@ impl Bound {
     }
 }
 
-/// Binds `endpoint` for a protocol.
+/// Binds `endpoint` for a protocol. One that names inherited sockets may stand for several.
 pub(crate) async fn bind(
     endpoint: &Endpoint,
     needs: Needs,
     network: &MemNetwork,
-) -> Result<Bound, Error> {
+) -> Result<Vec<Bound>, Error> {
     if needs == Needs::Stream && endpoint.kind().is_datagram() {
         return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
     }
     built(endpoint)?;
+    let refused = |source| Error::Listen { endpoint: Box::new(endpoint.clone()), source };
     match (endpoint.kind(), endpoint.address()) {
-        (EndpointKind::Tcp, _) => Ok(Bound::Tcp(tcp::bind(endpoint).await?)),
+        (EndpointKind::Tcp, _) => Ok(vec![Bound::Tcp(tcp::bind(endpoint).await?)]),
         (EndpointKind::Mem, Address::Name(name)) => {
-            let listener = network
-                .listen(endpoint.clone(), name, mem::BACKLOG)
-                .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
-            Ok(Bound::custom(Box::new(listener)))
+            let listener = network.listen(endpoint.clone(), name, mem::BACKLOG).map_err(refused)?;
+            Ok(vec![Bound::custom(Box::new(listener))])
         }
         (EndpointKind::Stdio, _) => {
-            let listener = StdioListener::bind(endpoint.clone())
-                .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
-            Ok(Bound::custom(Box::new(listener)))
+            let listener = StdioListener::bind(endpoint.clone()).map_err(refused)?;
+            Ok(vec![Bound::custom(Box::new(listener))])
+        }
+        #[cfg(unix)]
+        (EndpointKind::Fd, Address::Fd(fd)) => {
+            let socket = Inherited::by_number(*fd).map_err(refused)?;
+            Ok(vec![adopt(endpoint, needs, socket)?])
+        }
+        #[cfg(unix)]
+        (EndpointKind::Systemd, Address::Name(name)) => {
+            let sockets = Inherited::by_name(name).map_err(refused)?;
+            sockets.into_iter().map(|socket| adopt(endpoint, needs, socket)).collect()
         }
         _ => Err(unsupported(endpoint)),
+    }
+}
+
+/// A socket that was bound elsewhere, for a protocol; `endpoint` is what named it.
+#[cfg(unix)]
+fn adopt(endpoint: &Endpoint, needs: Needs, socket: Inherited) -> Result<Bound, Error> {
+    let kind = socket.kind();
+    let endpoint = Box::new(endpoint.clone());
+    match socket {
+        _ if needs == Needs::Stream && kind.is_datagram() => Err(Error::NeedsStream { endpoint }),
+        Inherited::Tcp(socket) => match tcp::adopt(socket) {
+            Ok(bound) => Ok(Bound::Tcp(bound)),
+            Err(source) => Err(Error::Listen { endpoint, source }),
+        },
+        _ => {
+            let what = format!("an inherited socket of the kind `{kind}`");
+            Err(Error::Unsupported { endpoint, what })
+        }
     }
 }
 

@@ -29,6 +29,8 @@ mod handle;
 mod home;
 mod inbox;
 mod info;
+#[cfg(unix)]
+mod inherited;
 mod io;
 mod limits;
 mod listener;

@@ -242,10 +242,12 @@ impl ServerBuilder {
         let needs = self.factory.needs();
         let mut bound = Vec::new();
         for place in self.places {
-            bound.push(match place {
-                Place::Endpoint(endpoint) => bind(&endpoint, needs, &self.network).await?,
-                Place::Listener(listener) => Bound::custom(listener),
-            });
+            match place {
+                Place::Endpoint(endpoint) => {
+                    bound.extend(bind(&endpoint, needs, &self.network).await?);
+                }
+                Place::Listener(listener) => bound.push(Bound::custom(listener)),
+            }
         }
         let endpoints: Vec<_> = bound.iter().map(Bound::endpoint).collect();
         let name = self.name.unwrap_or_else(|| {

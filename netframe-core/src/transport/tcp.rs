@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, lookup_host};
 
 use crate::addr::Addr;
-use crate::endpoint::{Address, Endpoint, Host, TcpOptions};
+use crate::endpoint::{Address, Endpoint, EndpointKind, Host, TcpOptions};
 use crate::error::Error;
 #[cfg(unix)]
 use crate::io::Below;
@@ -36,6 +36,13 @@ pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Bound, Error> {
     }
     let source = refused.unwrap_or_else(no_address);
     Err(Error::Listen { endpoint: Box::new(endpoint.clone()), source })
+}
+
+/// A listening socket that was bound elsewhere, with default options for its connections.
+#[cfg(unix)]
+pub(crate) fn adopt(socket: StdListener) -> io::Result<Bound> {
+    let endpoint = Endpoint::new(EndpointKind::Tcp, socket.local_addr()?.into());
+    Ok(Bound { endpoint: endpoint.map_err(io::Error::other)?, socket })
 }
 
 fn listen(addr: SocketAddr, options: &TcpOptions) -> io::Result<(StdListener, SocketAddr)> {

@@ -44,9 +44,18 @@ impl Program {
         args: &[&str],
         change: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Self {
+        Self::start_by(EXEC, args, change)
+    }
+
+    /// Starts `netframe` by a shell script that becomes it.
+    pub(crate) fn start_by(
+        script: &str,
+        args: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let mut command = Command::new("sh");
         command
-            .args(["-c", EXEC, env!("CARGO_BIN_EXE_netframe")])
+            .args(["-c", script, env!("CARGO_BIN_EXE_netframe")])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -59,15 +68,20 @@ impl Program {
 
     /// Starts `netframe serve` and waits until all its TCP endpoints are ready.
     pub(crate) fn serve(args: &[&str]) -> Self {
-        let mut program = Self::start(&[&["serve"], args].concat());
-        for _ in args.iter().filter(|arg| arg.contains("://")) {
-            let Some(line) = program.stdout.as_ref().and_then(next) else {
-                panic!("it ended: {}", program.end().stderr);
+        let program = Self::start(&[&["serve"], args].concat());
+        program.listening(args[0], args.iter().filter(|arg| arg.contains("://")).count())
+    }
+
+    /// Waits until it serves this protocol on as many TCP endpoints.
+    pub(crate) fn listening(mut self, protocol: &str, count: usize) -> Self {
+        for _ in 0..count {
+            let Some(line) = self.stdout.as_ref().and_then(next) else {
+                panic!("it ended: {}", self.end().stderr);
             };
-            let addr = line.strip_prefix(&format!("listening {} tcp://", args[0]));
-            program.addrs.push(addr.expect(&line).trim_end().parse().expect(&line));
+            let addr = line.strip_prefix(&format!("listening {protocol} tcp://"));
+            self.addrs.push(addr.expect(&line).trim_end().parse().expect(&line));
         }
-        program
+        self
     }
 
     /// Connects to its first endpoint.
