@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use netframe::{Endpoint, EndpointKind, Monitor, Reactor, Stats, Workers};
+use sd_notify::NotifyState;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -31,7 +32,9 @@ pub(super) fn serve(args: Serve) -> Result<(), Failure> {
             if let Err(error) = announce(name, &endpoints) {
                 warn!(%error, "cannot tell what is ready");
             }
+            tell_manager(NotifyState::Ready);
             if let Ok(signal) = asked.await {
+                tell_manager(NotifyState::Stopping);
                 let open: usize = running.stats().iter().map(|(_, stats)| stats.live).sum();
                 let time = args.drain;
                 info!(open, "{signal}: draining for up to {time} s; a second signal stops at once");
@@ -55,4 +58,11 @@ fn announce(protocol: &str, endpoints: &[Endpoint]) -> io::Result<()> {
         writeln!(out, "listening {protocol} {endpoint}")?;
     }
     out.flush()
+}
+
+/// Tells the service manager, if one has started the program and wants to know: sd_notify(3).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "cannot tell the service manager how things stand");
+    }
 }

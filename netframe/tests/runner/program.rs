@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long anything may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Becomes the program, with room for a thousand connections where the limit of descriptors is the
 /// usual 1024 and may be raised.
