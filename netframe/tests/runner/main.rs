@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod connect;
 mod errors;
 mod inherited;
 mod program;

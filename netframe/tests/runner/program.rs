@@ -105,6 +105,14 @@ impl Program {
         assert!(kill.success());
     }
 
+    /// The most memory it has used so far, in KiB.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Waits until it logs a line with this text.
     pub(crate) fn await_log(&mut self, text: &str) {
         while let Some(line) = next(&self.stderr) {
