@@ -59,13 +59,13 @@ impl Acceptor {
         }
     }
 
-    /// Accepts until `stop`, then empties the accept queue once.
+    /// Accepts until `stop`, then empties the accept queue once; or until the listener is exhausted.
     ///
     /// # Errors
     ///
     /// The listener is broken; accepting again cannot help.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
-        loop {
+        while !self.listener.is_exhausted() {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -80,7 +80,7 @@ impl Acceptor {
             }
         }
         for _ in 0..MAX_LAST {
-            if !self.home.service.permits.try_acquire() {
+            if self.listener.is_exhausted() || !self.home.service.permits.try_acquire() {
                 break;
             }
             match self.listener.try_accept() {

@@ -10,10 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::endpoint::{Address, Endpoint, EndpointKind};
 use crate::error::Error;
+#[cfg(unix)]
+use crate::inherited::Inherited;
 use crate::listener::{Connect, Listen};
 use crate::protocol::Needs;
 use crate::resolve::Resolve;
 use crate::transport::mem::{self, MemNetwork};
+use crate::transport::stdio::{StdioConnector, StdioListener};
 use crate::transport::tcp;
 
 /// A bound endpoint, not yet tied to a runtime.
@@ -57,7 +60,8 @@ impl Bound {
     }
 }
 
-/// Binds `endpoint` for a protocol: one or more sockets, as its name may have several addresses.
+/// Binds `endpoint` for a protocol: one or more sockets, as a name may have several addresses,
+/// and several inherited sockets one name.
 pub(crate) async fn bind(
     endpoint: &Endpoint,
     needs: Needs,
@@ -68,17 +72,48 @@ pub(crate) async fn bind(
         return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
     }
     built(endpoint)?;
+    let refused = |source| Error::Listen { endpoint: Box::new(endpoint.clone()), source };
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp, _) => {
             Ok(tcp::bind(endpoint, resolver).await?.into_iter().map(Bound::Tcp).collect())
         }
         (EndpointKind::Mem, Address::Name(name)) => {
-            let listener = network
-                .listen(endpoint.clone(), name, mem::BACKLOG)
-                .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
+            let listener = network.listen(endpoint.clone(), name, mem::BACKLOG).map_err(refused)?;
             Ok(vec![Bound::custom(Box::new(listener))])
         }
+        (EndpointKind::Stdio, _) => {
+            let listener = StdioListener::bind(endpoint.clone()).map_err(refused)?;
+            Ok(vec![Bound::custom(Box::new(listener))])
+        }
+        #[cfg(unix)]
+        (EndpointKind::Fd, Address::Fd(fd)) => {
+            let socket = Inherited::by_number(*fd).map_err(refused)?;
+            Ok(vec![adopt(endpoint, needs, socket)?])
+        }
+        #[cfg(unix)]
+        (EndpointKind::Systemd, Address::Name(name)) => {
+            let sockets = Inherited::by_name(name).map_err(refused)?;
+            sockets.into_iter().map(|socket| adopt(endpoint, needs, socket)).collect()
+        }
         _ => Err(unsupported(endpoint)),
+    }
+}
+
+/// A socket that was bound elsewhere, for a protocol; `endpoint` is what named it.
+#[cfg(unix)]
+fn adopt(endpoint: &Endpoint, needs: Needs, socket: Inherited) -> Result<Bound, Error> {
+    let kind = socket.kind();
+    let endpoint = Box::new(endpoint.clone());
+    match socket {
+        _ if needs == Needs::Stream && kind.is_datagram() => Err(Error::NeedsStream { endpoint }),
+        Inherited::Tcp(socket) => match tcp::adopt(socket) {
+            Ok(bound) => Ok(Bound::Tcp(bound)),
+            Err(source) => Err(Error::Listen { endpoint, source }),
+        },
+        _ => {
+            let what = format!("an inherited socket of the kind `{kind}`");
+            Err(Error::Unsupported { endpoint, what })
+        }
     }
 }
 
@@ -98,6 +133,7 @@ pub(crate) fn connector(
             Ok(Box::new(tcp::TcpConnector::new(endpoint.clone(), Arc::clone(resolver))))
         }
         (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.connector(name))),
+        (EndpointKind::Stdio, _) => Ok(Box::new(StdioConnector)),
         _ => Err(unsupported(endpoint)),
     }
 }

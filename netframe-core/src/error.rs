@@ -79,6 +79,9 @@ pub enum Error {
 
 /// The next step, where the operating system's words do not suggest one.
 fn hint(source: &io::Error) -> &'static str {
+    if source.raw_os_error().is_none() {
+        return ""; // a transport's own words
+    }
     match source.kind() {
         io::ErrorKind::AddrInUse => {
             ": it is in use already; end what listens there, or choose another port (0 picks a free one)"

@@ -79,6 +79,11 @@ impl Handle {
         self.shared.change(Core::notify);
     }
 
+    /// Ends our sending side (FIN) once the queue is flushed; reading goes on.
+    pub fn close_write(&self) {
+        self.shared.change(Core::close_write);
+    }
+
     /// Ends the connection in order, as [`Transport::close`](crate::Transport::close) does.
     pub fn close(&self) {
         self.shared.change(Core::close);

@@ -38,6 +38,12 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 
     /// Makes the coming drop of this stream a reset rather than an orderly end.
     fn set_abort(&mut self) {}
+
+    /// Whether a drop with unread input may destroy what was written last, as that of a socket may.
+    /// If so, a connection that closes reads on until the peer's FIN.
+    fn lingers(&self) -> bool {
+        true
+    }
 }
 
 /// Puts a byte layer, such as TLS, between a stream and a protocol.
@@ -111,6 +117,10 @@ impl Io for Box<dyn Io> {
 
     fn set_abort(&mut self) {
         (**self).set_abort();
+    }
+
+    fn lingers(&self) -> bool {
+        (**self).lingers()
     }
 }
 
@@ -204,6 +214,15 @@ impl Below {
     /// Whether it may hold back bytes that it took, until it is flushed.
     pub(crate) fn holds_back(&self) -> bool {
         matches!(self, Self::Io(_))
+    }
+
+    /// Whether a close reads on until the peer's FIN.
+    pub(crate) fn lingers(&self) -> bool {
+        match self {
+            #[cfg(unix)]
+            Self::Polled(_) => true,
+            Self::Io(io) => io.lingers(),
+        }
     }
 
     /// Makes the coming drop a reset.

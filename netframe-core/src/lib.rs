@@ -32,6 +32,8 @@ mod happy_eyeballs;
 mod home;
 mod inbox;
 mod info;
+#[cfg(unix)]
+mod inherited;
 mod io;
 mod limits;
 mod listener;

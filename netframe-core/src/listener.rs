@@ -39,6 +39,15 @@ pub trait Listen: Send + 'static {
         }
     }
 
+    /// Whether there will never be another connection, as with standard input and output, which are
+    /// one. Asked before each [`accept`](Self::accept), which is not called any more once it is true.
+    ///
+    /// A server ends by itself when all its listeners are exhausted and its last connection has
+    /// ended.
+    fn is_exhausted(&self) -> bool {
+        false
+    }
+
     /// The endpoint as bound, with the real port.
     fn endpoint(&self) -> &Endpoint;
 

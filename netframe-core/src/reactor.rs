@@ -101,7 +101,9 @@ impl Reactor {
     }
 
     /// Serves until `signal` is ready or a listener breaks, then drains for up to
-    /// [`DRAIN_DEADLINE`]. `signal` is polled on the calling thread, in a runtime of its own.
+    /// [`DRAIN_DEADLINE`]; or until all listeners are [exhausted](crate::Listen::is_exhausted) and
+    /// the last connection has ended. `signal` is polled on the calling thread, in a runtime of its
+    /// own.
     ///
     /// # Errors
     ///
@@ -157,7 +159,8 @@ impl Reactor {
             let (deadline, failure) = tokio::select! {
                 biased;
                 deadline = control(monitor) => (deadline, None),
-                failure = failures.recv() => (Instant::now() + DRAIN_DEADLINE, failure),
+                Some(failure) = failures.recv() => (Instant::now() + DRAIN_DEADLINE, Some(failure)),
+                () = exhausted(&mut parts) => (Instant::now(), None),
             };
             // Nothing is accepted any more, on any worker, before a connection is asked to finish.
             for (_, part) in &mut parts {
@@ -290,6 +293,13 @@ impl Drop for Worker {
             // An error is a panic of the thread, which has been printed.
             let _ = thread.join();
         }
+    }
+}
+
+/// Waits until every part is exhausted; one that is stays so.
+async fn exhausted(parts: &mut [(Arc<Service>, ServerPart)]) {
+    for (_, part) in parts {
+        part.exhausted().await;
     }
 }
 

@@ -107,12 +107,14 @@ impl Server {
     }
 
     /// Serves until `signal` is ready or a listener breaks, then drains for up to
-    /// [`DRAIN_DEADLINE`].
+    /// [`DRAIN_DEADLINE`]; or until its listeners are [exhausted](Listen::is_exhausted) and its last
+    /// connection has ended.
     pub async fn run_until<T>(mut self, signal: impl Future<Output = T>) -> DrainReport {
         let failure = tokio::select! {
             biased;
             _ = signal => None,
-            failure = self.failures.recv() => failure,
+            Some(failure) = self.failures.recv() => Some(failure),
+            () = self.part.exhausted() => None,
         };
         let mut report = self.shutdown(DRAIN_DEADLINE).await;
         report.failure = failure.or(report.failure);
@@ -330,6 +332,12 @@ pub(crate) struct ServerPart {
 impl ServerPart {
     pub(crate) fn home(&self) -> &Arc<Home> {
         &self.home
+    }
+
+    /// Waits until no listener accepts any more and the last connection has ended.
+    pub(crate) async fn exhausted(&mut self) {
+        while self.acceptors.join_next().await.is_some() {}
+        self.home.emptied().await;
     }
 
     /// Stops accepting, and waits until it has stopped.

@@ -2,6 +2,7 @@
 //! memory and the [`Recorder`](crate::testing::Recorder) of a test.
 
 pub mod mem;
+pub(crate) mod stdio;
 pub mod tcp;
 
 use std::any::{Any, TypeId};

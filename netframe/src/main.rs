@@ -1,4 +1,4 @@
-//! The program `netframe`: serves protocols by their names.
+//! The program `netframe`: serves protocols by their names, and connects to them.
 
 mod runner;
 

@@ -6,6 +6,7 @@ use clap::Parser;
 
 mod args;
 mod choice;
+mod connect;
 mod failure;
 mod log;
 mod registry;
@@ -19,10 +20,11 @@ use self::failure::{Chain, complain};
 /// Runs the command of this process.
 pub(crate) fn main() -> ExitCode {
     let outcome = match Args::parse().command {
-        Command::Serve(args) => serve::serve(args),
+        Command::Serve(args) => serve::serve(args).map(|()| ExitCode::SUCCESS),
+        Command::Connect(args) => connect::connect(args),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             complain(Chain(&failure));
             failure.exit_code()

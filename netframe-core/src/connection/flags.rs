@@ -82,7 +82,7 @@ flags! {
     UNFLUSHED = 27;
     /// A byte moved since the service began to drain.
     MOVED = 28;
-    /// The linger of a drain was long enough: the end is no reset.
+    /// The linger of a drain was long enough, or none is needed: the end is no reset.
     LINGERED = 29;
     /// The socket is polled by the home: it is read and written only when it is ready.
     POLLED = 30;

@@ -196,8 +196,10 @@ impl Core {
         self.flags.unset(Flags::UNFLUSHED);
     }
 
-    pub(crate) fn fin_sent(&mut self) -> Wakes {
+    /// Our FIN has left. A close is over with it if the stream below needs no linger.
+    pub(crate) fn fin_sent(&mut self, linger: bool) -> Wakes {
         self.flags.set(Flags::FIN_SENT | Flags::ARM);
+        self.flags.put_if(Flags::LINGERED, !linger);
         self.wake_all()
     }
 

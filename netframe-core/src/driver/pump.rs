@@ -153,7 +153,7 @@ pub(super) fn poll_fin(
 ) {
     match below.poll_shutdown(cx) {
         Poll::Ready(Ok(())) => {
-            let wakes = shared.lock().fin_sent();
+            let wakes = shared.lock().fin_sent(below.lingers());
             wakes.wake();
         }
         Poll::Ready(Err(error)) => fail(shared, error),

@@ -148,7 +148,7 @@ impl<P: Protocol> Harness<P> {
                 Next::Flush => self.flush(),
                 Next::FlushBelow => self.shared().lock().flushed_below(),
                 Next::Fin => {
-                    let wakes = self.shared().lock().fin_sent();
+                    let wakes = self.shared().lock().fin_sent(true);
                     wakes.wake();
                 }
                 Next::Read => self.read(|harness, bytes| {

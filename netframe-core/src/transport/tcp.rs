@@ -11,6 +11,8 @@ use tokio::net::TcpSocket;
 
 use crate::addr::Addr;
 use crate::bind::bind_each;
+#[cfg(unix)]
+use crate::endpoint::EndpointKind;
 use crate::endpoint::{Endpoint, TcpOptions};
 use crate::error::Error;
 use crate::happy_eyeballs::race;
@@ -30,6 +32,13 @@ pub(crate) async fn bind(endpoint: &Endpoint, resolver: &dyn Resolve) -> Result<
     let options = options(endpoint);
     let bound = bind_each(endpoint, resolver, |addr| listen(addr, &options)).await?;
     Ok(bound.into_iter().map(|(socket, endpoint)| Bound { endpoint, socket }).collect())
+}
+
+/// A listening socket that was bound elsewhere, with default options for its connections.
+#[cfg(unix)]
+pub(crate) fn adopt(socket: StdListener) -> io::Result<Bound> {
+    let endpoint = Endpoint::new(EndpointKind::Tcp, socket.local_addr()?.into());
+    Ok(Bound { endpoint: endpoint.map_err(io::Error::other)?, socket })
 }
 
 fn listen(addr: SocketAddr, options: &TcpOptions) -> io::Result<(StdListener, SocketAddr)> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{Endpoint, Incoming, Limits, Listen, Server};
 
-use crate::probe::echo;
+use crate::probe::{Probe, echo};
 use crate::world::{Dialer, Net, until};
 
 on_every_transport! {
@@ -22,6 +22,8 @@ on_every_transport! {
     rule10_a_fatal_error_is_in_the_report_of_shutdown,
     rule10_out_of_descriptors_sheds_a_connection,
     rule10_a_listener_that_always_fails_leaves_time_to_others,
+    rule10_a_server_ends_with_the_last_connection_of_an_exhausted_listener,
+    rule10_a_server_with_another_listener_goes_on,
 }
 
 on_paused_clock! {
@@ -44,6 +46,37 @@ impl Listen for Scripted {
             Some(error) => Err(error),
             None => self.behind.accept().await,
         }
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        self.behind.endpoint()
+    }
+}
+
+/// A listener of which one connection comes, and never another.
+pub(crate) struct Single {
+    behind: Box<dyn Listen>,
+    exhausted: bool,
+}
+
+impl Single {
+    pub(crate) async fn new(net: Net) -> (Self, Dialer) {
+        let (scripted, dialer) = scripted(net, &[]).await;
+        (Self { behind: scripted.behind, exhausted: false }, dialer)
+    }
+}
+
+#[async_trait]
+impl Listen for Single {
+    async fn accept(&mut self) -> io::Result<Incoming> {
+        assert!(!self.exhausted, "nobody asks an exhausted listener");
+        let incoming = self.behind.accept().await?;
+        self.exhausted = true;
+        Ok(incoming)
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 
     fn endpoint(&self) -> &Endpoint {
@@ -212,4 +245,35 @@ async fn rule10_a_listener_that_always_fails_leaves_time_to_others(net: Net) {
     }
     server.shutdown(Duration::from_secs(30)).await;
     assert!(verdicts.try_recv().is_err(), "it kept the thread to itself");
+}
+
+async fn rule10_a_server_ends_with_the_last_connection_of_an_exhausted_listener(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let (listener, dialer) = Single::new(net).await;
+    let server = Server::builder(probe).listen_on(listener).bind().await.unwrap();
+    let client = async {
+        let client = dialer.connect().await.unwrap();
+        seen.made().await;
+        while dialer.connect().await.is_ok() {} // the listener has gone
+        drop(client);
+    };
+    let (report, ()) = tokio::join!(server.run_until(std::future::pending::<()>()), client);
+    seen.until_lost().await;
+    assert_eq!((report.drained, report.aborted), (0, 0));
+    assert!(report.failure.is_none(), "{report}");
+}
+
+async fn rule10_a_server_with_another_listener_goes_on(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let (single, once) = Single::new(net).await;
+    let (other, dialer) = scripted(net, &[]).await;
+    let server = Server::builder(probe).listen_on(single).listen_on(other).bind().await.unwrap();
+    let clients = async {
+        drop(once.connect().await.unwrap());
+        seen.until_lost().await;
+        drop(dialer.connect().await.unwrap());
+        seen.until_lost().await;
+    };
+    let report = server.run_until(clients).await;
+    assert!(report.failure.is_none(), "{report}");
 }

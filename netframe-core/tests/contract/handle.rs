@@ -12,6 +12,7 @@ on_every_transport! {
     a_write_within_with_buffer_is_not_lost,
     notifications_count_as_one_until_they_are_delivered,
     notify_during_a_callback_is_not_lost,
+    close_write_ends_the_sending_side_while_a_handler_is_pending,
     close_ends_an_idle_connection,
     abort_ends_an_idle_connection,
     peer_eof_is_seen_while_a_handler_is_pending,
@@ -131,6 +132,32 @@ async fn notify_during_a_callback_is_not_lost(net: Net) {
         drop(client);
         seen.lost().await;
     }
+    world.stop().await;
+}
+
+async fn close_write_ends_the_sending_side_while_a_handler_is_pending(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let gate = Gate::new();
+    let door = gate.clone();
+    let probe = probe.on_data(move |_, data| {
+        let door = door.clone();
+        data.clear();
+        Box::pin(async move { Ok(door.pass().await) })
+    });
+    let world = World::start(net, probe).await;
+    let mut client = world.connect().await;
+    let handle = seen.made().await;
+    client.send("one").await;
+    seen.expect("data one").await;
+    handle.write("all I have to say").await.unwrap();
+    handle.close_write();
+    assert_eq!(client.receive_all().await, b"all I have to say");
+    gate.open();
+    client.send("two").await;
+    seen.expect("data two").await;
+    gate.open();
+    client.half_close().await;
+    seen.until_lost().await;
     world.stop().await;
 }
 

@@ -10,6 +10,7 @@ use netframe_core::bytes::Bytes;
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{DrainReport, Factory, Handle, Reactor, Server, Workers};
 
+use crate::accept::Single;
 use crate::probe::{Probe, done, echo};
 use crate::world::{Dialer, Gate, Net, limits, until, within};
 
@@ -38,6 +39,7 @@ on_a_reactor! {
     nothing_is_accepted_while_a_reactor_drains,
     a_reactor_aborts_at_the_deadline,
     reactors_start_and_stop_many_times,
+    a_reactor_ends_with_the_last_connection_of_an_exhausted_listener,
 }
 
 fn reactor(net: Net, factory: impl Factory, max: usize) -> (Reactor, Dialer) {
@@ -252,4 +254,19 @@ fn reactors_start_and_stop_many_times(net: Net) {
         });
         assert_eq!(report.aborted, 0);
     }
+}
+
+fn a_reactor_ends_with_the_last_connection_of_an_exhausted_listener(net: Net) {
+    let workers = Workers::Count(NonZeroUsize::new(2).unwrap());
+    // It listens in a runtime of its own, which has to go on.
+    let outside = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (listener, dialer) = outside.block_on(Single::new(net));
+    let server = Server::builder(echo).listen_on(listener);
+    let reactor = Reactor::builder().workers(workers).build().unwrap().serve(server).unwrap();
+    let client = outside.spawn(within(async move {
+        dialer.connect().await.unwrap().ping(b"ping").await;
+    }));
+    let report = reactor.run_until(within(std::future::pending::<()>())).unwrap();
+    outside.block_on(client).unwrap();
+    assert_eq!((report.drained, report.aborted), (0, 0));
 }

@@ -1,6 +1,7 @@
 //! The command line, its help included.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use netframe::{DRAIN_DEADLINE, Endpoint, Workers};
@@ -16,16 +17,20 @@ const MAX_WORKERS: usize = 1024;
 /// Seconds: a day.
 const MAX_DRAIN: u64 = 24 * 60 * 60;
 
+/// Seconds: an hour.
+const MAX_TIMEOUT: u64 = 60 * 60;
+
 const EXAMPLES: &str = "\
 Examples:
   netframe serve echo tcp://127.0.0.1:7007
+  netframe connect tcp://127.0.0.1:7007
   netframe serve --help        (all options and protocols)
 
 Exit codes:
-  0         stopped by SIGINT or SIGTERM
-  1         could not start, or a listener broke
+  0         stopped by SIGINT or SIGTERM, or all connections there can be have ended
+  1         could not start, or a listener, the connection, stdin or stdout broke
   2         the command line is wrong
-  130, 143  stopped at once by a second SIGINT or SIGTERM";
+  130, 143  stopped at once by SIGINT or SIGTERM; a server by the second one";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -33,7 +38,13 @@ Examples:
   netframe serve hello 'tcp://[::1]:0' tcp://localhost:12345
   netframe serve line-echo tcp://0.0.0.0:7007 --set delimiter=crlf --set max_length=1000";
 
-/// Serves network protocols by their names.
+const CONNECT_EXAMPLES: &str = "\
+Examples:
+  netframe connect tcp://127.0.0.1:7007
+  echo hello | netframe connect tcp://localhost:7007
+  netframe connect --timeout 2 'tcp://[::1]:7007' < request > answer";
+
+/// Serves network protocols by their names, and connects to them.
 #[derive(Debug, Parser)]
 #[command(name = "netframe", version, after_help = EXAMPLES)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
@@ -45,6 +56,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Serve(Serve),
+    Connect(Connect),
 }
 
 /// Serves a protocol on one or more endpoints.
@@ -86,6 +98,28 @@ pub(super) struct Serve {
     pub(super) log: Targets,
 }
 
+/// Connects stdin and stdout to an endpoint.
+///
+/// What comes on stdin is sent, and its end ends our sending side alone: the answer
+/// still arrives on stdout. The program ends when the peer has ended its side.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, after_help = CONNECT_EXAMPLES)]
+pub(super) struct Connect {
+    /// Where to connect, such as tcp://127.0.0.1:7007.
+    pub(super) endpoint: Endpoint,
+
+    /// Seconds that the peer gets to answer the attempt to connect.
+    #[arg(long, value_name = "SECONDS", value_parser = timeout, allow_negative_numbers = true)]
+    #[arg(default_value = "10")]
+    pub(super) timeout: Duration,
+
+    /// Log to stderr: off, error, warn, info, debug or trace.
+    ///
+    /// Also by module: `warn,netframe_core=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = log::filter)]
+    pub(super) log: Targets,
+}
+
 fn protocol(text: &str) -> Result<&'static Entry, String> {
     registry::find(text).map_err(|error| match text.parse::<Endpoint>() {
         Ok(_) => "an endpoint; the protocol comes before it".to_owned(),
@@ -97,6 +131,13 @@ fn workers(text: &str) -> Result<Workers, String> {
     let count: Option<NonZeroUsize> = text.parse().ok();
     let count = count.filter(|count| count.get() <= MAX_WORKERS);
     count.map(Workers::Count).ok_or_else(|| format!("expected a number from 1 to {MAX_WORKERS}"))
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let seconds: Option<u64> = text.parse().ok();
+    let seconds = seconds.filter(|seconds| (1..=MAX_TIMEOUT).contains(seconds));
+    let expected = || format!("expected a number of seconds from 1 to {MAX_TIMEOUT}");
+    seconds.map(Duration::from_secs).ok_or_else(expected)
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use netframe::{CloseReason, Endpoint};
+
 use super::registry::OptionError;
 use super::setting::SettingError;
 
@@ -21,13 +23,23 @@ pub(super) enum Failure {
     Signals { source: io::Error },
     #[error("a listener broke")]
     Listener { source: io::Error },
+    #[error("`stdio:` is the other end already; name where to connect it to")]
+    ConnectStdio,
+    #[error("cannot start a runtime or a thread")]
+    Runtime { source: io::Error },
+    #[error("cannot read stdin")]
+    Stdin { source: io::Error },
+    #[error("cannot write to stdout")]
+    Stdout { source: io::Error },
+    #[error("lost the connection to {endpoint}: {reason}")]
+    Lost { endpoint: Box<Endpoint>, reason: CloseReason },
 }
 
 impl Failure {
     /// 2 if another command line is needed, 1 if the same one might work another time.
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Setting(_) | Self::Option(_) => 2,
+            Self::Setting(_) | Self::Option(_) | Self::ConnectStdio => 2,
             Self::Start(error) => match **error {
                 netframe::Error::Endpoint(_)
                 | netframe::Error::Limits(_)
@@ -35,7 +47,12 @@ impl Failure {
                 | netframe::Error::NeedsStream { .. } => 2,
                 _ => 1,
             },
-            Self::Signals { .. } | Self::Listener { .. } => 1,
+            Self::Signals { .. }
+            | Self::Listener { .. }
+            | Self::Runtime { .. }
+            | Self::Stdin { .. }
+            | Self::Stdout { .. }
+            | Self::Lost { .. } => 1,
         })
     }
 }

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use netframe::{Endpoint, Monitor, Reactor, Stats, Workers};
+use netframe::{Endpoint, EndpointKind, Monitor, Reactor, Stats, Workers};
+use sd_notify::NotifyState;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -29,9 +30,11 @@ pub(super) fn serve(args: Serve) -> Result<(), Failure> {
         monitor = Some(running.clone());
         async move {
             if let Err(error) = announce(name, &endpoints) {
-                warn!(%error, "cannot tell on stdout what is ready");
+                warn!(%error, "cannot tell what is ready");
             }
+            tell_manager(NotifyState::Ready);
             if let Ok(signal) = asked.await {
+                tell_manager(NotifyState::Stopping);
                 let open: usize = running.stats().iter().map(|(_, stats)| stats.live).sum();
                 let time = args.drain;
                 info!(open, "{signal}: draining for up to {time} s; a second signal stops at once");
@@ -46,11 +49,20 @@ pub(super) fn serve(args: Serve) -> Result<(), Failure> {
     report.failure.map_or(Ok(()), |source| Err(Failure::Listener { source }))
 }
 
-/// Tells whoever waits for it that the endpoints are ready.
+/// Tells whoever waits for it that the endpoints are ready: on stdout, unless that is one of them.
 fn announce(protocol: &str, endpoints: &[Endpoint]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
+    let taken = endpoints.iter().any(|endpoint| endpoint.kind() == EndpointKind::Stdio);
+    let mut out: Box<dyn Write> =
+        if taken { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     for endpoint in endpoints {
-        writeln!(stdout, "listening {protocol} {endpoint}")?;
+        writeln!(out, "listening {protocol} {endpoint}")?;
     }
-    stdout.flush()
+    out.flush()
+}
+
+/// Tells the service manager, if one has started the program and wants to know: sd_notify(3).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "cannot tell the service manager how things stand");
+    }
 }

@@ -20,7 +20,7 @@ pub(super) enum Signal {
 
 impl Signal {
     /// The exit code of a program that this signal has ended, as shells have it.
-    fn exit_code(self) -> i32 {
+    pub(super) fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
             Self::Terminate => 143,
@@ -60,7 +60,7 @@ pub(super) fn watch() -> io::Result<oneshot::Receiver<Signal>> {
             let _ = first.send(next().await);
             let signal = next().await;
             complain(format_args!("{signal} again: stopped at once; open connections are cut off"));
-            process::exit(signal.exit_code());
+            process::exit(signal.exit_code().into());
         })
     })?;
     Ok(asked)

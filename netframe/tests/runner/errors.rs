@@ -42,7 +42,7 @@ fn help_and_version_are_answers_and_not_errors() {
 
 #[test]
 fn a_command_line_without_protocol_or_endpoint_is_refused() {
-    fails(&[], 2, "Serves network protocols by their names");
+    fails(&[], 2, "Serves network protocols by their names, and connects to them");
     fails(&["sevre"], 2, "error: unrecognized subcommand 'sevre'\n\n  tip: a similar");
     refuses(&["echo"], "error: the following required arguments were not provided:\n  <ENDPOINT>");
     refuses(

@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod connect;
 mod errors;
+mod inherited;
 mod program;
 mod protocols;
 mod signals;
+mod stdio;

@@ -2,13 +2,13 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
 /// How long anything may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Becomes the program, with room for a thousand connections where the limit of descriptors is the
 /// usual 1024 and may be raised.
@@ -34,21 +34,33 @@ pub(crate) struct End {
 }
 
 impl Program {
-    /// Starts `netframe` with these arguments.
+    /// Starts `netframe` with these arguments, and with nothing on stdin.
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_with_stdout(args, Stdio::piped())
+        Self::start_with(args, |command| command)
     }
 
-    /// Starts `netframe` with a stdout of the test's own.
-    pub(crate) fn start_with_stdout(args: &[&str], stdout: impl Into<Stdio>) -> Self {
-        let mut child = Command::new("sh")
-            .args(["-c", EXEC, env!("CARGO_BIN_EXE_netframe")])
+    /// Starts `netframe` after a change of its surroundings, such as a stdin.
+    pub(crate) fn start_with(
+        args: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        Self::start_by(EXEC, args, change)
+    }
+
+    /// Starts `netframe` by a shell script that becomes it.
+    pub(crate) fn start_by(
+        script: &str,
+        args: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", script, env!("CARGO_BIN_EXE_netframe")])
             .args(args)
             .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = change(&mut command).spawn().unwrap();
         let stdout = child.stdout.take().map(lines);
         let stderr = lines(child.stderr.take().unwrap());
         Self { child, stdout, stderr, logged: String::new(), addrs: Vec::new() }
@@ -56,15 +68,20 @@ impl Program {
 
     /// Starts `netframe serve` and waits until all its TCP endpoints are ready.
     pub(crate) fn serve(args: &[&str]) -> Self {
-        let mut program = Self::start(&[&["serve"], args].concat());
-        for _ in args.iter().filter(|arg| arg.contains("://")) {
-            let Some(line) = program.stdout.as_ref().and_then(next) else {
-                panic!("it ended: {}", program.end().stderr);
+        let program = Self::start(&[&["serve"], args].concat());
+        program.listening(args[0], args.iter().filter(|arg| arg.contains("://")).count())
+    }
+
+    /// Waits until it serves this protocol on as many TCP endpoints.
+    pub(crate) fn listening(mut self, protocol: &str, count: usize) -> Self {
+        for _ in 0..count {
+            let Some(line) = self.stdout.as_ref().and_then(next) else {
+                panic!("it ended: {}", self.end().stderr);
             };
-            let addr = line.strip_prefix(&format!("listening {} tcp://", args[0]));
-            program.addrs.push(addr.expect(&line).trim_end().parse().expect(&line));
+            let addr = line.strip_prefix(&format!("listening {protocol} tcp://"));
+            self.addrs.push(addr.expect(&line).trim_end().parse().expect(&line));
         }
-        program
+        self
     }
 
     /// Connects to its first endpoint.
@@ -77,10 +94,23 @@ impl Program {
         ask(self.addrs[0], question)
     }
 
+    /// Its stdin, which was asked for at the start.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let kill = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(kill.success());
+    }
+
+    /// The most memory it has used so far, in KiB.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Waits until it logs a line with this text.

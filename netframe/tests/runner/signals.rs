@@ -2,8 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 
-use crate::program::{Program, ask};
+use crate::program::{PATIENCE, Program, ask};
 
 /// What the program logs when it begins to drain.
 const DRAINING: &str = "draining for up to ";
@@ -99,8 +100,9 @@ fn a_closed_stdout_stops_nothing() {
     let (reader, stdout) = io::pipe().unwrap();
     drop(reader);
     let endpoint = format!("tcp://{addr}");
-    let mut server = Program::start_with_stdout(&["serve", "echo", &endpoint], stdout);
-    server.await_log("cannot tell on stdout");
+    let mut server =
+        Program::start_with(&["serve", "echo", &endpoint], |serve| serve.stdout(stdout));
+    server.await_log("cannot tell what is ready");
     assert_eq!(ask(addr, b"hello"), b"hello");
     server.signal("TERM");
     assert_eq!(server.end().code, Some(0));
@@ -113,4 +115,26 @@ fn a_quiet_log_is_empty() {
     server.signal("TERM");
     let end = server.end();
     assert_eq!((end.code, end.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_service_manager_is_told() {
+    let dir = std::env::temp_dir().join(format!("netframe-notify-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let path = dir.join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut state = [0; 100];
+        let len = manager.recv(&mut state).unwrap();
+        String::from_utf8_lossy(&state[..len]).into_owned()
+    };
+    let args = ["serve", "echo", "tcp://127.0.0.1:0"];
+    let server = Program::start_with(&args, |serve| serve.env("NOTIFY_SOCKET", &path));
+    assert_eq!(told(), "READY=1\n");
+    let server = server.listening("echo", 1);
+    server.signal("TERM");
+    assert_eq!(told(), "STOPPING=1\n");
+    assert_eq!(server.end().code, Some(0));
+    std::fs::remove_dir_all(&dir).unwrap();
 }
