@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use self::backoff::Backoff;
-use self::sort::{AcceptError, sort};
+pub(crate) use self::backoff::Backoff;
+pub(crate) use self::sort::{AcceptError, sort};
 use crate::driver::Conn;
 use crate::factory::DynFactory;
 use crate::home::Home;

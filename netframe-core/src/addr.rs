@@ -1,4 +1,5 @@
-//! [`Addr`]: one end of a connection, on any transport, in 16 bytes.
+//! [`Addr`]: one end of a connection, on any transport, in 32 bytes and without an allocation for
+//! an IP address: each datagram has one.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -7,16 +8,15 @@ use std::sync::Arc;
 /// One end of a connection.
 ///
 /// An IP address and port, or the name of a memory endpoint or a Unix socket, or nothing at all
-/// (an unnamed socket, standard input). It is small because every connection keeps one.
+/// (an unnamed socket). It is small because every connection keeps one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Addr(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
     V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
-    /// Boxed once more, so that the common IPv4 address decides the size.
-    Named(Arc<String>),
+    V6(SocketAddrV6),
+    Named(Arc<str>),
     Unnamed,
 }
 
@@ -25,15 +25,15 @@ impl Addr {
     pub const UNNAMED: Self = Self(Repr::Unnamed);
 
     /// An end that is known by a name, such as a path.
-    pub fn named(name: impl Into<String>) -> Self {
-        Self(Repr::Named(Arc::new(name.into())))
+    pub fn named(name: impl AsRef<str>) -> Self {
+        Self(Repr::Named(name.as_ref().into()))
     }
 
     /// IP address and port, where there is one.
     pub fn socket(&self) -> Option<SocketAddr> {
         match &self.0 {
             Repr::V4(v4) => Some(SocketAddr::V4(*v4)),
-            Repr::V6(v6) => Some(SocketAddr::V6(**v6)),
+            Repr::V6(v6) => Some(SocketAddr::V6(*v6)),
             _ => None,
         }
     }
@@ -56,7 +56,7 @@ impl From<SocketAddr> for Addr {
     fn from(addr: SocketAddr) -> Self {
         Self(match addr {
             SocketAddr::V4(v4) => Repr::V4(v4),
-            SocketAddr::V6(v6) => Repr::V6(Box::new(v6)),
+            SocketAddr::V6(v6) => Repr::V6(v6),
         })
     }
 }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn an_address_is_small_and_comes_back_as_it_was() {
-        assert!(size_of::<Addr>() <= 16);
+        assert!(size_of::<Addr>() <= 32);
         for text in ["127.0.0.1:80", "[2001:db8::1]:443", "[fe80::1%7]:5"] {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(Addr::from(addr).socket(), Some(addr));

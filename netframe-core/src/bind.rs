@@ -3,10 +3,10 @@
 
 mod each;
 
-pub(crate) use self::each::bind_each;
-
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) use self::each::bind_each;
 
 use crate::endpoint::{Address, Endpoint, EndpointKind};
 use crate::error::Error;
@@ -15,13 +15,23 @@ use crate::inherited::Inherited;
 use crate::listener::{Connect, Listen};
 use crate::protocol::Needs;
 use crate::resolve::Resolve;
+use crate::transport::datagram::BoundSocket;
 use crate::transport::mem::{self, MemNetwork};
 use crate::transport::stdio::{StdioConnector, StdioListener};
-use crate::transport::tcp;
+use crate::transport::{tcp, udp};
+#[cfg(unix)]
+use crate::transport::{unix, unixgram};
 
 /// A bound endpoint, not yet tied to a runtime.
 pub(crate) enum Bound {
     Tcp(tcp::Bound),
+    #[cfg(unix)]
+    Unix(unix::Bound),
+    /// Datagrams, for one worker: it takes the socket.
+    Datagrams {
+        endpoint: Endpoint,
+        socket: Mutex<Option<Box<BoundSocket>>>,
+    },
     /// Listeners that need no runtime of their own. It is taken by the first worker, unless it can
     /// be cloned.
     Other {
@@ -30,52 +40,79 @@ pub(crate) enum Bound {
     },
 }
 
+/// What one worker serves.
+pub(crate) enum Open {
+    /// Stream connections.
+    Listener(Box<dyn Listen>),
+    Datagrams(Box<BoundSocket>),
+}
+
 impl Bound {
     /// A listener of the user's own.
     pub(crate) fn custom(listener: Box<dyn Listen>) -> Self {
         Self::Other { endpoint: listener.endpoint().clone(), listener: Mutex::new(Some(listener)) }
     }
 
+    fn datagrams(socket: BoundSocket) -> Self {
+        let endpoint = socket.endpoint.clone();
+        Self::Datagrams { endpoint, socket: Mutex::new(Some(Box::new(socket))) }
+    }
+
     /// The endpoint with the real port.
     pub(crate) fn endpoint(&self) -> Endpoint {
         match self {
             Self::Tcp(tcp) => tcp.endpoint().clone(),
-            Self::Other { endpoint, .. } => endpoint.clone(),
+            #[cfg(unix)]
+            Self::Unix(unix) => unix.endpoint().clone(),
+            Self::Datagrams { endpoint, .. } | Self::Other { endpoint, .. } => endpoint.clone(),
         }
     }
 
-    /// An acceptor for the current runtime; `None` if there is only one and it is taken.
-    pub(crate) fn acceptor(&self) -> io::Result<Option<Box<dyn Listen>>> {
+    /// What the current runtime is to serve; `None` if there is only one and it is taken.
+    pub(crate) fn open(&self) -> io::Result<Option<Open>> {
         match self {
-            Self::Tcp(tcp) => Ok(Some(Box::new(tcp.acceptor()?))),
+            Self::Tcp(tcp) => Ok(Some(Open::Listener(Box::new(tcp.acceptor()?)))),
+            #[cfg(unix)]
+            Self::Unix(unix) => Ok(Some(Open::Listener(Box::new(unix.acceptor()?)))),
+            Self::Datagrams { socket, .. } => {
+                let mut slot = socket.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(slot.take().map(Open::Datagrams))
+            }
             Self::Other { listener, .. } => {
                 let mut slot = listener.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(listener) = &mut *slot else { return Ok(None) };
                 match listener.try_clone()? {
-                    Some(clone) => Ok(Some(clone)),
-                    None => Ok(slot.take()),
+                    Some(clone) => Ok(Some(Open::Listener(clone))),
+                    None => Ok(slot.take().map(Open::Listener)),
                 }
             }
         }
     }
 }
 
-/// Binds `endpoint` for a protocol: one or more sockets, as a name may have several addresses,
-/// and several inherited sockets one name.
+/// Binds `endpoint` for a protocol: one or more sockets, as a name may have several addresses, and
+/// several inherited sockets one name.
 pub(crate) async fn bind(
     endpoint: &Endpoint,
     needs: Needs,
     network: &MemNetwork,
     resolver: &dyn Resolve,
 ) -> Result<Vec<Bound>, Error> {
-    if needs == Needs::Stream && endpoint.kind().is_datagram() {
-        return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
-    }
     built(endpoint)?;
+    fits(endpoint, endpoint.kind(), needs)?;
     let refused = |source| Error::Listen { endpoint: Box::new(endpoint.clone()), source };
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp, _) => {
             Ok(tcp::bind(endpoint, resolver).await?.into_iter().map(Bound::Tcp).collect())
+        }
+        (EndpointKind::Udp, _) => {
+            Ok(udp::bind(endpoint, resolver).await?.into_iter().map(Bound::datagrams).collect())
+        }
+        #[cfg(unix)]
+        (EndpointKind::Unix, _) => Ok(vec![Bound::Unix(unix::bind(endpoint).await?)]),
+        #[cfg(unix)]
+        (EndpointKind::UnixDatagram, _) => {
+            Ok(vec![Bound::datagrams(unixgram::bind(endpoint).await?)])
         }
         (EndpointKind::Mem, Address::Name(name)) => {
             let listener = network.listen(endpoint.clone(), name, mem::BACKLOG).map_err(refused)?;
@@ -102,19 +139,14 @@ pub(crate) async fn bind(
 /// A socket that was bound elsewhere, for a protocol; `endpoint` is what named it.
 #[cfg(unix)]
 fn adopt(endpoint: &Endpoint, needs: Needs, socket: Inherited) -> Result<Bound, Error> {
-    let kind = socket.kind();
-    let endpoint = Box::new(endpoint.clone());
-    match socket {
-        _ if needs == Needs::Stream && kind.is_datagram() => Err(Error::NeedsStream { endpoint }),
-        Inherited::Tcp(socket) => match tcp::adopt(socket) {
-            Ok(bound) => Ok(Bound::Tcp(bound)),
-            Err(source) => Err(Error::Listen { endpoint, source }),
-        },
-        _ => {
-            let what = format!("an inherited socket of the kind `{kind}`");
-            Err(Error::Unsupported { endpoint, what })
-        }
-    }
+    fits(endpoint, socket.kind(), needs)?;
+    let bound = match socket {
+        Inherited::Tcp(socket) => tcp::adopt(socket).map(Bound::Tcp),
+        Inherited::Unix(socket) => unix::adopt(socket, endpoint).map(Bound::Unix),
+        Inherited::Udp(socket) => udp::adopt(socket).map(Bound::datagrams),
+        Inherited::UnixDatagram(socket) => unixgram::adopt(socket, endpoint).map(Bound::datagrams),
+    };
+    bound.map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })
 }
 
 /// What opens connections to `endpoint`.
@@ -124,18 +156,37 @@ pub(crate) fn connector(
     network: &MemNetwork,
     resolver: &Arc<dyn Resolve>,
 ) -> Result<Box<dyn Connect>, Error> {
-    if needs == Needs::Stream && endpoint.kind().is_datagram() {
-        return Err(Error::NeedsStream { endpoint: Box::new(endpoint.clone()) });
-    }
     built(endpoint)?;
+    fits(endpoint, endpoint.kind(), needs)?;
+    let to = endpoint.clone();
     match (endpoint.kind(), endpoint.address()) {
-        (EndpointKind::Tcp, _) => {
-            Ok(Box::new(tcp::TcpConnector::new(endpoint.clone(), Arc::clone(resolver))))
+        (EndpointKind::Tcp, _) => Ok(Box::new(tcp::TcpConnector::new(to, Arc::clone(resolver)))),
+        (EndpointKind::Udp, _) => {
+            Ok(Box::new(udp::UdpConnector::new(to, needs, Arc::clone(resolver))))
+        }
+        #[cfg(unix)]
+        (EndpointKind::Unix, _) => Ok(Box::new(unix::UnixConnector::new(to))),
+        #[cfg(unix)]
+        (EndpointKind::UnixDatagram, _) => {
+            Ok(Box::new(unixgram::UnixgramConnector::new(to, needs)))
         }
         (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.connector(name))),
         (EndpointKind::Stdio, _) => Ok(Box::new(StdioConnector)),
         _ => Err(unsupported(endpoint)),
     }
+}
+
+/// Refuses a protocol that cannot run on what the endpoint carries.
+fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Result<(), Error> {
+    let later = matches!(kind, EndpointKind::Fd | EndpointKind::Systemd);
+    if later || needs.fit(kind.is_datagram()) {
+        return Ok(()); // of an inherited socket, itself will tell what it carries
+    }
+    let endpoint = Box::new(endpoint.clone());
+    Err(match needs {
+        Needs::Datagram => Error::NeedsDatagrams { endpoint },
+        _ => Error::NeedsStream { endpoint },
+    })
 }
 
 /// Refuses layers, of which there is none yet.

@@ -2,6 +2,7 @@
 //! handles ask it to write and close; a driver asks it what to do next, does that, and says how it
 //! went. It follows the contract in `docs/contract.md`, whose rules are cited by number.
 
+mod datagrams;
 mod deadlines;
 mod ending;
 mod flags;
@@ -27,9 +28,12 @@ use crate::protocol::Result;
 use crate::transport::Residue;
 use crate::wheel;
 
+use self::datagrams::Datagrams;
+pub(crate) use self::datagrams::{Arrival, Idle, MAX_BATCH, Outgoing, Peer, Setup};
 pub(crate) use self::deadlines::{Deadlines, Patience, ticks};
 use self::flags::Flags;
 pub(crate) use self::next::{Blocked, Next};
+pub(crate) use self::waiters::Awaited;
 use self::waiters::Waiters;
 pub(crate) use self::write_queue::WriteQueue;
 
@@ -65,6 +69,7 @@ struct Rare {
     /// Bytes read before the protocol could take them: for a pulling stream, or in search of EOF.
     inbound: BytesMut,
     switch: Option<Switch>,
+    datagrams: Option<Box<Datagrams>>,
     tasks: Option<JoinSet<()>>,
 }
 
@@ -138,9 +143,9 @@ impl Core {
         self.rare().tasks = Some(tasks);
     }
 
-    /// Registers a future that waits for any change of this connection.
-    pub(crate) fn register(&mut self, id: &mut Option<u64>, waker: &Waker) {
-        self.rare().waiters.register(id, waker);
+    /// Registers a future that waits for something to happen on this connection.
+    pub(crate) fn register(&mut self, id: &mut Option<u64>, waker: &Waker, awaited: Awaited) {
+        self.rare().waiters.register(id, waker, awaited);
     }
 
     pub(crate) fn unregister(&mut self, id: u64) {
@@ -165,6 +170,7 @@ impl Core {
     /// Remembers the driver's task, to be woken at the next change from outside.
     pub(crate) fn park(&mut self, waker: &Waker) {
         self.flags.set(Flags::PARKED);
+        self.compact();
         match &mut self.waker {
             Some(old) if old.will_wake(waker) => {}
             slot => *slot = Some(waker.clone()),
@@ -185,6 +191,7 @@ impl Core {
         leftover: Leftover,
         limits: &Limits,
     ) {
+        self.seal(limits);
         if self.flags.any(Flags::OVERFLOW) {
             self.abort(Cause::new(Side::Local, CloseKind::Overflow));
         }
@@ -240,7 +247,9 @@ impl Core {
                 | Flags::WATCH_EOF
                 | Flags::ACTIVE
                 | Flags::MOVED
-                | Flags::DRAINED,
+                | Flags::DRAINED
+                | Flags::DATAGRAM
+                | Flags::FED,
         );
         self.flags.set(Flags::REDELIVER);
         self.flags.put(Flags::DRAINING, self.flags.any(Flags::DRAINED));

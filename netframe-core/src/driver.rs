@@ -21,12 +21,13 @@ use self::handler::{Verdict, caught, handle};
 pub(crate) use self::handler::{caught_async, panic_text};
 use self::pending::{pend, watch_reset};
 use self::pump::Step;
+use crate::below::Below;
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
 use crate::connection::{Event, Leftover};
 use crate::factory::{Erased, Factory};
 use crate::home::Home;
 use crate::info::{ConnectionInfo, Origin};
-use crate::io::{Below, Io, Layer};
+use crate::io::{Io, Layer};
 use crate::listener::Incoming;
 #[cfg(unix)]
 use crate::poller::Name;
@@ -64,6 +65,9 @@ impl Conn {
         };
         let info = ConnectionInfo::with_origin(incoming.peer, origin);
         let shared = Shared::new(info.id, Arc::clone(home));
+        if let Below::Datagrams(channel) = &incoming.below {
+            shared.lock().start_datagrams(channel.setup());
+        }
         home.register(&shared);
         Counters::add(&home.service.counters.accepted);
         debug!(
@@ -124,6 +128,11 @@ impl Conn {
         if event == Event::Eof {
             self.data.clear();
         }
+        if matches!(self.below, Below::Datagrams(_)) && !self.data.is_empty() {
+            // The next datagram is another message.
+            self.data.clear();
+            Counters::add(&self.shared.home.service.counters.datagrams.leftover);
+        }
         let delivered = event == Event::Data;
         let fresh = mem::take(&mut self.fresh);
         let leftover = Leftover { offered, left: self.data.len(), fresh };
@@ -142,7 +151,7 @@ impl Conn {
                 let text = panic_text(&*panic);
                 self.shared.lock().handler_panicked(text);
             }
-            Verdict::Interrupted => {}
+            Verdict::Interrupted => self.shared.lock().unwrite(),
         }
     }
 
@@ -172,6 +181,14 @@ impl Conn {
         next.data = mem::take(&mut self.data);
         next.borrowed = self.borrowed;
         next.keep_leftover();
+        let datagrams = matches!(next.below, Below::Datagrams(_));
+        if !switch.to.needs().fit(datagrams) {
+            let carried = if datagrams { "datagrams" } else { "a stream" };
+            let text = format!("the next protocol needs a {}, not {carried}", switch.to.needs());
+            let cause = Cause::with_source(Side::Local, CloseKind::Error, text);
+            next.shared.lock().abort(cause);
+            return;
+        }
         match switch.layer {
             None => switch.to.spawn(next),
             Some(layer) => {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::endpoint::{Endpoint, EndpointError};
+use crate::addr_errors::AddrErrors;
+use crate::endpoint::{Address, Endpoint, EndpointError};
 use crate::limits::LimitError;
 
 /// What keeps a server or a client from starting.
@@ -20,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     Limits(#[from] LimitError),
     /// netframe does not have this kind of endpoint, or not in this role.
-    #[error("`{endpoint}`: {what} is not built yet; tcp:// and mem:// are")]
+    #[error("`{endpoint}`: {what} is not built yet; tcp, udp, unix, unixgram, mem and stdio are")]
     Unsupported {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
@@ -33,6 +34,12 @@ pub enum Error {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
     },
+    /// The protocol needs the datagrams of a whole socket, and the endpoint gives a stream.
+    #[error("`{endpoint}` is a stream, but the protocol needs datagrams; use udp://")]
+    NeedsDatagrams {
+        /// The endpoint asked for.
+        endpoint: Box<Endpoint>,
+    },
     /// A name has no address, or nobody could be asked.
     #[error("cannot find an address for `{endpoint}`")]
     Resolve {
@@ -42,7 +49,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The address cannot be listened on.
-    #[error("cannot listen on {endpoint}{}", hint(.source))]
+    #[error("cannot listen on {endpoint}{}", hint(.endpoint, .source))]
     Listen {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
@@ -78,18 +85,29 @@ pub enum Error {
 }
 
 /// The next step, where the operating system's words do not suggest one.
-fn hint(source: &io::Error) -> &'static str {
-    if source.raw_os_error().is_none() {
+fn hint(endpoint: &Endpoint, source: &io::Error) -> &'static str {
+    let several = source.get_ref().is_some_and(|inner| inner.is::<AddrErrors>());
+    if source.raw_os_error().is_none() && !several {
         return ""; // a transport's own words
     }
-    match source.kind() {
-        io::ErrorKind::AddrInUse => {
+    match (source.kind(), endpoint.address()) {
+        (io::ErrorKind::AddrInUse, Address::Inet { .. }) => {
             ": it is in use already; end what listens there, or choose another port (0 picks a free one)"
         }
-        io::ErrorKind::PermissionDenied => {
+        (io::ErrorKind::AddrInUse, Address::Path(_)) => {
+            ": it is in use already; end what listens there, or choose another path"
+        }
+        (io::ErrorKind::AddrInUse, _) => {
+            ": it is in use already; end what listens there, or choose another name"
+        }
+        (io::ErrorKind::PermissionDenied, Address::Inet { port: 1..1024, .. }) => {
             ": no permission; ports below 1024 need a privilege, choose a higher one"
         }
-        io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+        (io::ErrorKind::PermissionDenied, Address::Path(_)) => {
+            ": no permission; choose a folder in which this user may make and remove files"
+        }
+        (io::ErrorKind::NotFound, Address::Path(_)) => ": its folder does not exist; make it first",
+        (io::ErrorKind::AddrNotAvailable, _) => ": this machine has no such address",
         _ => "",
     }
 }
@@ -110,5 +128,43 @@ impl fmt::Debug for Error {
 impl From<std::convert::Infallible> for Error {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_fit_the_kind_of_endpoint() {
+        let in_use = ": it is in use already; end what listens there, or choose another";
+        check("tcp://[::1]:7007", libc::EADDRINUSE, &format!("{in_use} port (0 picks a free one)"));
+        check("unix:///run/x", libc::EADDRINUSE, &format!("{in_use} path"));
+        check("unixgram://@x", libc::EADDRINUSE, &format!("{in_use} name"));
+        check("mem://x", libc::EADDRINUSE, &format!("{in_use} name"));
+
+        let denied = ": no permission;";
+        let port = "ports below 1024 need a privilege, choose a higher one";
+        check("udp://0.0.0.0:53", libc::EACCES, &format!("{denied} {port}"));
+        check("udp://0.0.0.0:1024", libc::EACCES, "");
+        let folder = "choose a folder in which this user may make and remove files";
+        check("unix:///run/x", libc::EACCES, &format!("{denied} {folder}"));
+        check("unix:///run/x", libc::EPERM, &format!("{denied} {folder}"));
+
+        check("unixgram:///x/y", libc::ENOENT, ": its folder does not exist; make it first");
+        check("tcp://192.0.2.1:1", libc::EADDRNOTAVAIL, ": this machine has no such address");
+        check("unix:///x", libc::ENOMEM, "");
+    }
+
+    #[test]
+    fn a_transports_own_words_need_no_hint() {
+        let source = io::Error::new(io::ErrorKind::AddrInUse, "ask me");
+        assert_eq!(hint(&"mem://x".parse().unwrap(), &source), "");
+    }
+
+    #[track_caller]
+    fn check(endpoint: &str, errno: i32, want: &str) {
+        let source = io::Error::from_raw_os_error(errno);
+        assert_eq!(hint(&endpoint.parse().unwrap(), &source), want, "{endpoint} {source}");
     }
 }

@@ -8,7 +8,8 @@ use std::task::Poll;
 use bytes::Bytes;
 
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
-use crate::connection::Core;
+use crate::connection::{Awaited, Core};
+use crate::datagram::SendError;
 use crate::info::ConnectionId;
 use crate::shared::Shared;
 
@@ -30,24 +31,17 @@ impl Handle {
         self.shared.id
     }
 
-    /// Queues `data` behind what is queued already.
+    /// Queues `data` behind what is queued already; over datagrams it becomes one of its own.
     ///
     /// # Errors
     ///
-    /// The queue is above the high watermark, or the connection takes no more writes. `data` comes
-    /// back with the error.
+    /// The queue is above the high watermark, the connection takes no more writes, or `data` cannot
+    /// be a datagram. It comes back with the error.
     pub fn try_write(&self, data: impl Into<Bytes>) -> Result<(), TryWriteError> {
         let data = data.into();
-        let written = self.shared.change(|core| {
-            if !core.is_writable() {
-                Err(TryWriteError { data, closed: true })
-            } else if core.is_held() {
-                Err(TryWriteError { data, closed: false })
-            } else {
-                Ok(core.write_bytes(data, self.shared.limits()))
-            }
-        });
-        written.map(drop)
+        let limits = self.shared.limits();
+        let written = self.shared.change(|core| core.write_from_handle(data, limits));
+        written.map(drop).map_err(|(data, error)| TryWriteError { data, error })
     }
 
     /// Queues `data` once the queue is at or below its watermarks.
@@ -63,10 +57,10 @@ impl Handle {
         let mut data = data.into();
         loop {
             match self.try_write(data) {
-                Err(refused) if !refused.closed => data = refused.data,
+                Err(refused) if !refused.is_closed() => data = refused.data,
                 done => return done,
             }
-            self.wait(|core| {
+            self.wait(Awaited::Room, |core| {
                 if core.is_held() && core.is_writable() { Poll::Pending } else { Poll::Ready(()) }
             })
             .await;
@@ -110,7 +104,7 @@ impl Handle {
     ///
     /// A dropped future loses nothing.
     pub async fn closed(&self) -> CloseReason {
-        self.wait(|core| match core.reason() {
+        self.wait(Awaited::Change, |core| match core.reason() {
             Some(reason) => Poll::Ready(reason.clone()),
             None => Poll::Pending,
         })
@@ -125,21 +119,24 @@ impl Handle {
     /// A dropped future loses nothing.
     pub async fn peer_eof(&self) {
         self.shared.change(Core::watch_eof);
-        self.wait(|core| if core.is_input_over() { Poll::Ready(()) } else { Poll::Pending }).await;
+        self.wait(Awaited::Change, |core| {
+            if core.is_input_over() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// Waits until `ready` is, looking again after each change of the connection.
-    async fn wait<T>(&self, mut ready: impl FnMut(&mut Core) -> Poll<T>) -> T {
+    /// Waits until `ready` is, looking again whenever what is awaited may have happened.
+    async fn wait<T>(&self, awaited: Awaited, mut ready: impl FnMut(&mut Core) -> Poll<T>) -> T {
         let mut waiter = Waiter { shared: &self.shared, id: None };
         poll_fn(|cx| {
             let mut core = self.shared.lock();
             let polled = ready(&mut core);
             if polled.is_pending() {
-                core.register(&mut waiter.id, cx.waker());
+                core.register(&mut waiter.id, cx.waker(), awaited);
             }
             polled
         })
@@ -169,10 +166,10 @@ impl Drop for Waiter<'_> {
 
 /// A write that was not taken, with its bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", if *.closed { "the connection takes no more writes" } else { "the queue is above the high watermark" })]
+#[error("{error}")]
 pub struct TryWriteError {
     data: Bytes,
-    closed: bool,
+    error: SendError,
 }
 
 impl TryWriteError {
@@ -181,8 +178,8 @@ impl TryWriteError {
         self.data
     }
 
-    /// Whether no later write can succeed either.
+    /// Whether a later attempt cannot succeed either: there is more than a full queue in the way.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.error != SendError::Full
     }
 }

@@ -75,7 +75,7 @@ impl Home {
     pub(crate) fn register(&self, shared: &Arc<Shared>) {
         let mut core = shared.lock();
         let now = self.now();
-        let first = core.deadlines.start(now, &self.patience);
+        let first = core.start_clock(now, &self.patience);
         {
             let mut timers = self.timers();
             core.wheel_key = timers.wheel.insert(Arc::clone(shared), first.unwrap_or(now), now);

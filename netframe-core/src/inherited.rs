@@ -21,11 +21,8 @@ use crate::endpoint::EndpointKind;
 #[derive(Debug)]
 pub(crate) enum Inherited {
     Tcp(TcpListener),
-    #[expect(dead_code, reason = "there is no such transport yet")]
     Unix(UnixListener),
-    #[expect(dead_code, reason = "there is no such transport yet")]
     Udp(UdpSocket),
-    #[expect(dead_code, reason = "there is no such transport yet")]
     UnixDatagram(UnixDatagram),
 }
 

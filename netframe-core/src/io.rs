@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
-use crate::connection::WriteQueue;
 use crate::info::Extensions;
 use crate::transport::mem::MemStream;
 
@@ -85,6 +86,10 @@ pub(crate) fn adopt(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) ->
     if let Some(tcp) = any.downcast_mut::<Option<TcpStream>>().and_then(Option::take) {
         return Box::new(tcp);
     }
+    #[cfg(unix)]
+    if let Some(unix) = any.downcast_mut::<Option<UnixStream>>().and_then(Option::take) {
+        return Box::new(unix);
+    }
     if let Some(mem) = any.downcast_mut::<Option<MemStream>>().and_then(Option::take) {
         return Box::new(mem);
     }
@@ -110,6 +115,19 @@ impl Io for TcpStream {
     }
 }
 
+#[cfg(unix)]
+impl Io for UnixStream {
+    /// A Unix socket is broken when its peer closed with input unread.
+    #[cfg(target_os = "linux")]
+    fn reset(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if self.ready(tokio::io::Interest::ERROR).await.is_err() {
+                std::future::pending().await // the runtime is shutting down
+            }
+        })
+    }
+}
+
 impl Io for Box<dyn Io> {
     fn reset(&mut self) -> BoxFuture<'_, ()> {
         (**self).reset()
@@ -121,171 +139,6 @@ impl Io for Box<dyn Io> {
 
     fn lingers(&self) -> bool {
         (**self).lingers()
-    }
-}
-
-/// The stream below a connection.
-pub(crate) enum Below {
-    /// A socket whose readiness the connection's home tells to the core: it costs no more than its
-    /// descriptor. See `poller`.
-    #[cfg(unix)]
-    Polled(mio::net::TcpStream),
-    /// Any other.
-    Io(Box<dyn Io>),
-}
-
-impl Below {
-    /// Nothing, in place of a stream that is over.
-    pub(crate) fn nothing() -> Self {
-        Self::Io(Box::new(Plain(Some(tokio::io::empty()))))
-    }
-
-    /// The stream as one that reads and writes by itself. A polled socket is not to be polled any
-    /// more.
-    pub(crate) fn into_io(self) -> io::Result<Box<dyn Io>> {
-        match self {
-            #[cfg(unix)]
-            Self::Polled(socket) => {
-                let socket = std::os::fd::OwnedFd::from(socket);
-                Ok(Box::new(TcpStream::from_std(socket.into())?))
-            }
-            Self::Io(io) => Ok(io),
-        }
-    }
-
-    /// Reads once. `Pending` of a polled socket wakes nobody: the core hears of its readiness.
-    pub(crate) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            #[cfg(unix)]
-            Self::Polled(socket) => unblocked(|| io::Read::read(socket, buf)),
-            Self::Io(io) => {
-                let mut buf = ReadBuf::new(buf);
-                Pin::new(io).poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
-            }
-        }
-    }
-
-    /// Writes the front of `queue` once; returns how much was offered and how much was taken.
-    pub(crate) fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        queue: &WriteQueue,
-    ) -> Poll<io::Result<Sent>> {
-        if let Some(slice) = queue.as_single() {
-            let polled = match self {
-                #[cfg(unix)]
-                Self::Polled(socket) => unblocked(|| io::Write::write(socket, slice)),
-                Self::Io(io) => Pin::new(io).poll_write(cx, slice),
-            };
-            return polled.map_ok(|taken| Sent { taken, all: taken == slice.len() });
-        }
-        queue.with_slices(|slices| {
-            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-            let polled = match self {
-                #[cfg(unix)]
-                Self::Polled(socket) => unblocked(|| io::Write::write_vectored(socket, slices)),
-                Self::Io(io) => Pin::new(io).poll_write_vectored(cx, slices),
-            };
-            polled.map_ok(|taken| Sent { taken, all: taken == offered })
-        })
-    }
-
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            #[cfg(unix)]
-            Self::Polled(_) => Poll::Ready(Ok(())),
-            Self::Io(io) => Pin::new(io).poll_flush(cx),
-        }
-    }
-
-    /// Ends the sending side.
-    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            #[cfg(unix)]
-            Self::Polled(socket) => Poll::Ready(socket.shutdown(std::net::Shutdown::Write)),
-            Self::Io(io) => Pin::new(io).poll_shutdown(cx),
-        }
-    }
-
-    /// Whether it may hold back bytes that it took, until it is flushed.
-    pub(crate) fn holds_back(&self) -> bool {
-        matches!(self, Self::Io(_))
-    }
-
-    /// Whether a close reads on until the peer's FIN.
-    pub(crate) fn lingers(&self) -> bool {
-        match self {
-            #[cfg(unix)]
-            Self::Polled(_) => true,
-            Self::Io(io) => io.lingers(),
-        }
-    }
-
-    /// Makes the coming drop a reset.
-    pub(crate) fn set_abort(&mut self) {
-        match self {
-            // It fails only on a socket that is dead already.
-            #[cfg(unix)]
-            Self::Polled(socket) => {
-                drop(socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO)));
-            }
-            Self::Io(io) => io.set_abort(),
-        }
-    }
-
-    /// The error of a broken socket; a reset where it has none to tell.
-    pub(crate) fn take_error(&self) -> io::Error {
-        let error = match self {
-            #[cfg(unix)]
-            Self::Polled(socket) => socket.take_error().ok().flatten(),
-            Self::Io(_) => None,
-        };
-        error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
-    }
-
-    /// Resolves when the peer has reset the connection; of a polled socket the core hears itself.
-    pub(crate) async fn reset(&mut self) {
-        match self {
-            #[cfg(unix)]
-            Self::Polled(_) => std::future::pending().await,
-            Self::Io(io) => io.reset().await,
-        }
-    }
-}
-
-/// How much of what was offered was taken by a write.
-pub(crate) struct Sent {
-    pub(crate) taken: usize,
-    pub(crate) all: bool,
-}
-
-impl Sent {
-    pub(crate) const NOTHING: Self = Self { taken: 0, all: false };
-}
-
-/// A system call that does not block, as a poll.
-#[cfg(unix)]
-fn unblocked<T>(mut call: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return Poll::Ready(done),
-        }
-    }
-}
-
-impl std::fmt::Debug for Below {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            #[cfg(unix)]
-            Self::Polled(_) => "Below(polled)",
-            Self::Io(_) => "Below(io)",
-        })
     }
 }
 
@@ -340,15 +193,5 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.get().poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_stream_below_costs_little() {
-        assert!(size_of::<Below>() <= 24);
     }
 }

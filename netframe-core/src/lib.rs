@@ -11,6 +11,7 @@
 //! | [`Endpoint`] | where to listen or connect |
 //! | [`Handle`], [`Mailbox`] | a connection for other tasks and threads |
 //! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks |
+//! | [`DatagramProtocol`], [`datagrams`] | protocols that think in datagrams |
 //! | [`Limits`], [`CloseReason`], [`Stats`] | what bounds a connection, why it ended, what was counted |
 //! | [`Listen`], [`Connect`], [`Io`], [`Layer`] | where a transport of one's own plugs in |
 //! | [`Resolve`] | where names are looked up |
@@ -19,10 +20,12 @@
 mod acceptor;
 mod addr;
 mod addr_errors;
+mod below;
 mod bind;
 mod client;
 mod close_reason;
 mod connection;
+mod datagram;
 mod driver;
 pub mod endpoint;
 mod error;
@@ -38,6 +41,7 @@ mod io;
 mod limits;
 mod listener;
 mod mailbox;
+mod owner;
 #[cfg(unix)]
 mod poller;
 mod protocol;
@@ -47,6 +51,7 @@ mod refused;
 mod resolve;
 mod server;
 mod service;
+mod sessions;
 mod shared;
 mod stream;
 pub mod testing;
@@ -59,6 +64,10 @@ pub use self::addr::Addr;
 pub use self::addr_errors::AddrErrors;
 pub use self::client::{Client, ClientBuilder, serve_io};
 pub use self::close_reason::{CloseKind, CloseReason, ProtocolError, Side, TimeoutKind};
+pub use self::datagram::{
+    Datagram, DatagramAdapter, DatagramFactory, DatagramProtocol, DatagramTransport, SendError,
+    datagrams,
+};
 pub use self::endpoint::{Endpoint, EndpointError, EndpointKind};
 pub use self::error::Error;
 pub use self::factory::{DynFactory, Factory, FactoryFn, factory_fn};
@@ -72,6 +81,6 @@ pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};
 pub use self::reactor::{Monitor, Reactor, ReactorBuilder, Workers};
 pub use self::resolve::{Resolve, ResolveError, SystemResolver};
 pub use self::server::{DRAIN_DEADLINE, DrainReport, Server, ServerBuilder};
-pub use self::service::Stats;
+pub use self::service::{DatagramStats, Stats};
 pub use self::stream::{Stream, StreamFn, StreamProtocol, stream_fn};
-pub use self::transport::{Residue, Spawned, Transport};
+pub use self::transport::{Datagrams, Residue, Spawned, Transport};

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use tokio::task::coop;
 
 use crate::addr::Addr;
+use crate::below::Below;
 use crate::endpoint::Endpoint;
 use crate::info::Extensions;
-use crate::io::{Below, Io};
+use crate::io::Io;
 
 /// A bound listener of stream connections.
 #[async_trait]

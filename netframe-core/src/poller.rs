@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use tokio::io::unix::AsyncFd;
 use tokio::task::{AbortHandle, yield_now};
 use tracing::error;
 
+use crate::below::Socket;
 use crate::home::Home;
 use crate::info::ConnectionId;
 use crate::wheel::Key;
@@ -97,7 +97,7 @@ impl Poller {
     /// it.
     pub(crate) fn register(
         &self,
-        socket: &mut TcpStream,
+        socket: &mut Socket,
         name: Name,
         home: &Arc<Home>,
     ) -> io::Result<()> {
@@ -110,7 +110,7 @@ impl Poller {
     }
 
     /// Watches `socket` no more, as another one will.
-    pub(crate) fn deregister(&self, socket: &mut TcpStream) -> io::Result<()> {
+    pub(crate) fn deregister(&self, socket: &mut Socket) -> io::Result<()> {
         match &*self.running.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(running) => running.registry.deregister(socket),
             None => Ok(()),

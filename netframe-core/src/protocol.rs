@@ -129,6 +129,16 @@ pub enum Needs {
     Stream,
     /// Streams and datagrams alike.
     Any,
+    /// Datagrams of one socket, whoever sends them: what a
+    /// [`DatagramProtocol`](crate::DatagramProtocol) needs.
+    Datagram,
+}
+
+impl Needs {
+    /// Whether datagrams, or else a stream, are what is needed.
+    pub(crate) fn fit(self, datagrams: bool) -> bool {
+        self == Self::Any || (self == Self::Datagram) == datagrams
+    }
 }
 
 impl fmt::Display for Needs {
@@ -136,6 +146,7 @@ impl fmt::Display for Needs {
         f.write_str(match self {
             Self::Stream => "stream",
             Self::Any => "stream or datagram",
+            Self::Datagram => "datagram",
         })
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::acceptor::Acceptor;
-use crate::bind::{Bound, bind};
+use crate::bind::{Bound, Open, bind};
 use crate::connection::Core;
 use crate::driver::{caught_async, panic_text};
 use crate::endpoint::Endpoint;
@@ -20,10 +20,14 @@ use crate::error::Error;
 use crate::factory::{DynFactory, Factory};
 use crate::home::Home;
 use crate::inbox::Inbox;
+use crate::io::BoxFuture;
 use crate::limits::Limits;
 use crate::listener::Listen;
+use crate::owner::own;
+use crate::protocol::Needs;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::service::{Service, Stats};
+use crate::sessions::Sessions;
 use crate::transport::mem::MemNetwork;
 
 /// Time that a drain takes at most where no other is given.
@@ -295,21 +299,21 @@ impl ReadyServer {
         inbox: Option<Arc<Inbox>>,
         failed: &mpsc::Sender<io::Error>,
     ) -> Result<ServerPart, Error> {
-        let mut listeners = Vec::new();
-        for bound in &self.bound {
-            let listener = bound
-                .acceptor()
-                .map_err(|source| Error::Listen { endpoint: Box::new(bound.endpoint()), source })?;
-            listeners.extend(listener);
-        }
         let home = Home::start(Arc::clone(&self.service), inbox);
         let stop = CancellationToken::new();
+        let mut runs = Vec::new();
+        for bound in &self.bound {
+            let run = bound.open().and_then(|open| {
+                open.map(|open| self.serve(open, &home, stop.clone())).transpose()
+            });
+            let listen = |source| Error::Listen { endpoint: Box::new(bound.endpoint()), source };
+            runs.extend(run.map_err(listen)?);
+        }
         let mut acceptors = JoinSet::new();
-        for listener in listeners {
-            let acceptor = Acceptor::new(listener, Arc::clone(&self.factory), Arc::clone(&home));
-            let (stop, failed) = (stop.clone(), failed.clone());
+        for run in runs {
+            let failed = failed.clone();
             acceptors.spawn(async move {
-                let error = match caught_async(acceptor.run(stop)).await {
+                let error = match caught_async(run).await {
                     Ok(Ok(())) => return,
                     Ok(Err(error)) => error,
                     Err(panic) => io::Error::other(format!("it panicked: {}", panic_text(&*panic))),
@@ -319,6 +323,28 @@ impl ReadyServer {
             });
         }
         Ok(ServerPart { home, stop, acceptors })
+    }
+
+    /// What serves one endpoint on one worker until `stop`.
+    fn serve(
+        &self,
+        open: Open,
+        home: &Arc<Home>,
+        stop: CancellationToken,
+    ) -> io::Result<BoxFuture<'static, io::Result<()>>> {
+        let (factory, home) = (Arc::clone(&self.factory), Arc::clone(home));
+        Ok(match open {
+            Open::Listener(listener) => Box::pin(Acceptor::new(listener, factory, home).run(stop)),
+            Open::Datagrams(bound) => {
+                let (endpoint, bounds) = (bound.endpoint.clone(), bound.bounds);
+                let socket = bound.start()?;
+                if factory.needs() == Needs::Datagram {
+                    Box::pin(own(socket, endpoint, factory, home, stop))
+                } else {
+                    Box::pin(Sessions::new(socket, endpoint, bounds, factory, home).run(stop))
+                }
+            }
+        })
     }
 }
 

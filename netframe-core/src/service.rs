@@ -104,6 +104,7 @@ pub(crate) struct Counters {
     pub(crate) accept_errors: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     pub(crate) shed: AtomicU64,
+    pub(crate) datagrams: DatagramCounters,
     closed: [AtomicU64; CloseKind::COUNT],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -141,7 +142,52 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes sent, likewise.
     pub bytes_out: u64,
+    /// What happened to single datagrams.
+    pub datagrams: DatagramStats,
     closed: [u64; CloseKind::COUNT],
+}
+
+macro_rules! datagram_counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Datagrams that were dropped, by cause, and what else concerns one datagram.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct DatagramStats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        #[derive(Debug, Default)]
+        pub(crate) struct DatagramCounters {
+            $(pub(crate) $name: AtomicU64,)*
+        }
+
+        impl DatagramCounters {
+            fn read(&self) -> DatagramStats {
+                DatagramStats { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+datagram_counters! {
+    /// Of a new peer, while there was no room for another session.
+    no_room,
+    /// Sessions ended to make room for another peer's.
+    evicted,
+    /// Of a session that was paused, or whose handler was pending, and had enough waiting.
+    waiting,
+    /// Handled with bytes left over, which are dropped.
+    leftover,
+    /// Longer than 64 KiB, for a protocol that cannot tell.
+    truncated,
+    /// From the socket's own address.
+    own,
+    /// Reported undeliverable by the network (ICMP), or by the receiver's machine.
+    refused,
+    /// Not sent, because the system refused.
+    unsent,
+    /// Whose handler failed, of a [`DatagramProtocol`](crate::DatagramProtocol).
+    errors,
 }
 
 /// Connections that live, and the bytes they have moved.
@@ -170,6 +216,7 @@ impl Stats {
             shed: read(&counters.shed),
             bytes_in: read(&counters.bytes_in) + live.bytes_in,
             bytes_out: read(&counters.bytes_out) + live.bytes_out,
+            datagrams: counters.datagrams.read(),
             closed: std::array::from_fn(|i| read(&counters.closed[i])),
         }
     }

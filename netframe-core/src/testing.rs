@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::transport::mem::{self, MemStream};
 
 pub use self::harness::{Harness, Transcript, replay, replay_with};
-pub use self::recorder::Recorder;
+pub use self::recorder::{Recorder, SentDatagram};
 
 /// Runs `factory`'s protocol on one end of a pair in memory, and returns the other end.
 ///

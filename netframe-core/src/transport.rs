@@ -1,13 +1,21 @@
 //! [`Transport`]: what a protocol writes to and closes. The same trait stands before sockets,
 //! memory and the [`Recorder`](crate::testing::Recorder) of a test.
 
+pub(crate) mod datagram;
 pub mod mem;
 pub(crate) mod stdio;
 pub mod tcp;
+pub(crate) mod udp;
+#[cfg(unix)]
+pub mod unix;
+#[cfg(unix)]
+pub(crate) mod unixgram;
 
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +23,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use self::datagram::DatagramSocket;
+use crate::addr::Addr;
+use crate::connection::Arrival;
+use crate::datagram::SendError;
 use crate::factory::{self, DynFactory};
 use crate::handle::Handle;
 use crate::info::ConnectionInfo;
@@ -30,7 +42,9 @@ pub type Spawned = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// or awaits. Handlers get it as `&mut dyn Transport`, which also offers
 /// [`drain`](trait.Transport.html#method.drain), `get`, `spawn` and `switch_to`.
 pub trait Transport: Send {
-    /// Queues a copy of `data`; right for small pieces, which leave together in one send.
+    /// Queues a copy of `data`; right for small pieces, which leave together in one send. Over
+    /// datagrams what a handler writes is one datagram, which leaves when the handler returns or
+    /// drains; an empty write alone makes an empty one.
     ///
     /// Bytes leave in call order. A write begun at or below the high watermark is taken whole. One
     /// begun above it is taken while the queue stays within the hard cap; otherwise it is dropped,
@@ -123,6 +137,37 @@ pub trait Transport: Send {
 
     /// A fact that a layer below published, by its type; `t.get::<T>()` is the typed form.
     fn extension(&self, id: TypeId) -> Option<&(dyn Any + Send + Sync)>;
+
+    /// What only a transport of datagrams can do; `None` of a stream. It is what
+    /// [`DatagramTransport`](crate::DatagramTransport) stands on.
+    fn datagrams(&mut self) -> Option<&mut dyn Datagrams> {
+        None
+    }
+}
+
+/// The datagram side of a [`Transport`]; its methods are those of
+/// [`DatagramTransport`](crate::DatagramTransport).
+#[expect(private_bounds, reason = "sealed: netframe's own transports have it")]
+pub trait Datagrams: DatagramSide {}
+
+/// What [`DatagramTransport`](crate::DatagramTransport) needs of a transport.
+pub(crate) trait DatagramSide: Send {
+    /// What is being handled, but for its bytes.
+    fn take_current(&mut self) -> Option<Arrival>;
+
+    /// Queues a datagram; to the connected peer, if none is named.
+    fn send(
+        &mut self,
+        data: &[u8],
+        to: Option<&Addr>,
+        source: Option<IpAddr>,
+    ) -> Result<(), SendError>;
+
+    /// The socket, for its options.
+    fn socket(&self) -> io::Result<Arc<DatagramSocket>>;
+
+    /// A handler failed on a datagram.
+    fn count_error(&self);
 }
 
 impl dyn Transport + '_ {

@@ -6,11 +6,15 @@
 
 use std::future::{Future, ready};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 
 use allocation_counter::{AllocationInfo, measure};
 use netframe_core::bytes::BytesMut;
-use netframe_core::{ConnectionInfo, Protocol, Result, Server, Transport};
+use netframe_core::{
+    ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport, Factory, Protocol, Result,
+    Server, Transport, datagrams,
+};
 use tokio::runtime::Runtime;
 
 struct Echo;
@@ -24,6 +28,84 @@ impl Protocol for Echo {
         t.write_bytes(data.split().freeze());
         ready(Ok(()))
     }
+}
+
+/// Echo, for a whole datagram socket.
+struct EchoAll;
+
+impl DatagramProtocol for EchoAll {
+    async fn datagram_received(
+        &mut self,
+        t: &mut DatagramTransport<'_>,
+        datagram: Datagram,
+    ) -> Result {
+        t.reply(&datagram, &datagram.data)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_echoed_datagram_allocates_nothing() {
+    for at in ["udp://127.0.0.1:0", "udp://0.0.0.0:0", "udp://[::1]:0"] {
+        let sessions = serve_on(at, |_: &ConnectionInfo| Echo);
+        let whole = serve_on(at, datagrams(|_| EchoAll));
+        for (name, (runtime, server)) in [("session", sessions), ("protocol", whole)] {
+            let client = connect_udp(&server);
+            for len in [0, 100, 4096, 60_000] {
+                let message = vec![7; len];
+                let count = |round_trips| {
+                    let run = || runtime.block_on(udp_round_trip(&client, &message, round_trips));
+                    measure(run).count_total
+                };
+                count(500); // pools and buffers fill
+                let (few, many) = (count(1), count(1001));
+                println!("{at} {name} {len} B: {} allocations per 1000 datagrams", many - few);
+                assert_eq!(many, few, "{at} {name} {len} B");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_idle_unix_connection_costs_less_than_800_bytes() {
+    const CONNECTIONS: usize = 1000;
+    let path = std::env::temp_dir().join(format!("netframe-budgets-{}", std::process::id()));
+    let at = format!("unix://{}", path.display());
+    let (runtime, server) = serve_on(&at, |_: &ConnectionInfo| Echo);
+    let mut clients = vec![UnixStream::connect(&path).unwrap()];
+    settle(&runtime);
+    clients.reserve(CONNECTIONS);
+    let counted = measure(|| {
+        for _ in 0..CONNECTIONS {
+            clients.push(UnixStream::connect(&path).unwrap());
+            if clients.len() % 100 == 0 {
+                settle(&runtime);
+            }
+        }
+        settle(&runtime);
+    });
+    assert_eq!(server.stats().live, CONNECTIONS + 1);
+    let bytes = per_connection(&counted, CONNECTIONS);
+    println!("{bytes} B of heap per Unix connection, with its credentials");
+    assert!(bytes < 800, "{bytes} B per connection");
+}
+
+#[test]
+fn an_idle_udp_session_costs_less_than_2100_bytes() {
+    const SESSIONS: usize = 1000;
+    let (runtime, server) = serve_on("udp://127.0.0.1:0", |_: &ConnectionInfo| Echo);
+    let first = connect_udp(&server);
+    runtime.block_on(udp_round_trip(&first, b"warm", 100));
+    let clients: Vec<_> = (0..SESSIONS).map(|_| connect_udp(&server)).collect();
+    let counted = measure(|| {
+        for client in &clients {
+            runtime.block_on(udp_round_trip(client, b"a datagram", 2));
+        }
+    });
+    assert_eq!(server.stats().live, SESSIONS + 1);
+    let bytes = per_connection(&counted, SESSIONS);
+    println!("{bytes} B of heap per UDP session that has spoken");
+    assert!(bytes < 2100, "{bytes} B per session");
 }
 
 #[test]
@@ -81,10 +163,39 @@ fn per_connection(counted: &AllocationInfo, connections: usize) -> i64 {
 
 /// A server that makes progress only while the runtime is blocked on: all of it on this thread.
 fn serve() -> (Runtime, Server) {
+    serve_on("tcp://127.0.0.1:0?backlog=1024", |_: &ConnectionInfo| Echo)
+}
+
+fn serve_on(at: &str, factory: impl Factory) -> (Runtime, Server) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let server = Server::bind("tcp://127.0.0.1:0?backlog=1024", |_: &ConnectionInfo| Echo);
-    let server = runtime.block_on(server).unwrap();
+    let server = runtime.block_on(Server::bind(at, factory)).unwrap();
     (runtime, server)
+}
+
+fn connect_udp(server: &Server) -> UdpSocket {
+    let mut to = server.endpoint().address().socket_addr().unwrap();
+    if to.ip().is_unspecified() {
+        to.set_ip([127, 0, 0, 1].into());
+    }
+    let socket = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).unwrap();
+    socket.connect(to).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+/// As [`round_trip`], with datagrams.
+async fn udp_round_trip(client: &UdpSocket, message: &[u8], count: usize) {
+    let mut answer = [0; 64 * 1024];
+    for _ in 0..count {
+        client.send(message).unwrap();
+        loop {
+            tokio::task::yield_now().await;
+            match client.recv(&mut answer) {
+                Ok(len) => break assert_eq!(len, message.len()),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+            }
+        }
+    }
 }
 
 fn connect(server: &Server) -> TcpStream {

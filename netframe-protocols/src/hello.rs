@@ -10,7 +10,9 @@ pub const GREETING: &str = "Hello from the server!";
 
 /// Answers [`GREETING`] to whatever arrives first, then closes.
 ///
-/// A peer that ends its sending side without having sent anything gets no greeting.
+/// A peer that ends its sending side without having sent anything gets no greeting. Over UDP a first
+/// datagram of less than eight bytes gets it only when another one follows: until then a peer is
+/// sent at most three times what it sent.
 ///
 /// ```
 /// use netframe_core::testing::replay;

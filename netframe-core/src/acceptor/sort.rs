@@ -5,7 +5,7 @@ use std::io;
 
 /// Whom an accept error concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AcceptError {
+pub(crate) enum AcceptError {
     /// One connection that failed before it was accepted: go on at once.
     OneConnection,
     /// No file descriptor is left: an immediate retry would spin until a connection closes.
@@ -18,7 +18,7 @@ pub(super) enum AcceptError {
 
 /// Sorts by errno; see accept(2), whose "error handling" lists the network errors that are to be
 /// treated like `EAGAIN`.
-pub(super) fn sort(error: &io::Error) -> AcceptError {
+pub(crate) fn sort(error: &io::Error) -> AcceptError {
     match error.raw_os_error() {
         Some(
             libc::ECONNABORTED

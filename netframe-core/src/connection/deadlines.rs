@@ -2,7 +2,7 @@
 //! is one flag, and the timer wheel looks at it some times per timeout, which makes a timer a little
 //! late and never early.
 
-use super::{Core, Flags};
+use super::{Core, Datagrams, Flags, Idle};
 use crate::close_reason::{Cause, CloseKind, Side, TimeoutKind};
 use crate::limits::{Limits, Timeout};
 use crate::wheel::{TICK_MS, Tick};
@@ -61,14 +61,6 @@ impl From<&Limits> for Patience {
 }
 
 impl Deadlines {
-    /// Starts the idle clock; returns when to look first.
-    pub(crate) fn start(&mut self, now: Tick, patience: &Patience) -> Option<Tick> {
-        self.idle_since = now;
-        let first = patience.idle.map(|idle| now.wrapping_add((idle / LOOKS).max(1)));
-        self.armed = first.map(at);
-        first
-    }
-
     /// The protocol's own timer ends with the protocol.
     pub(super) fn forget_timeout(&mut self) {
         self.timeout = None;
@@ -91,6 +83,23 @@ fn until(tick: Tick, now: Tick) -> Tick {
 }
 
 impl Core {
+    /// Starts the idle clock; returns when to look first.
+    pub(crate) fn start_clock(&mut self, now: Tick, patience: &Patience) -> Option<Tick> {
+        self.deadlines.idle_since = now;
+        let first = self.idle(patience).map(|idle| now.wrapping_add((idle / LOOKS).max(1)));
+        self.deadlines.armed = first.map(at);
+        first
+    }
+
+    /// The idle timeout of this connection.
+    fn idle(&self, patience: &Patience) -> Option<Tick> {
+        match self.as_datagrams().map_or(Idle::Service, Datagrams::idle) {
+            Idle::Service => patience.idle,
+            Idle::Never => None,
+            Idle::After(ticks) => Some(ticks),
+        }
+    }
+
     /// Whether `arm` has something to do.
     pub(crate) fn needs_arm(&self) -> bool {
         self.flags.any(Flags::ARM)
@@ -115,7 +124,7 @@ impl Core {
 
         if self.flags.take(Flags::ACTIVE) {
             self.deadlines.idle_since = now;
-        } else if let Some(idle) = patience.idle
+        } else if let Some(idle) = self.idle(patience)
             && !self.flags.any(Flags::CLOSING)
             && due(self.deadlines.idle_since.wrapping_add(idle))
         {
@@ -171,8 +180,8 @@ impl Core {
     }
 
     fn next_look(&self, now: Tick, patience: &Patience) -> Option<Tick> {
-        let idle = patience
-            .idle
+        let idle = self
+            .idle(patience)
             .filter(|_| !self.flags.any(Flags::CLOSING))
             .map(|idle| until(self.deadlines.idle_since.wrapping_add(idle), now).min(idle / LOOKS));
         let patience = self.deadlines.patience.map(|deadline| {

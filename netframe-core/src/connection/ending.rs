@@ -5,7 +5,7 @@ use std::io;
 use bytes::BytesMut;
 use tokio::task::JoinSet;
 
-use super::{Core, Flags, Switch, Wakes, WriteQueue};
+use super::{Core, Datagrams, Flags, Switch, Wakes, WriteQueue};
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
 
 impl Core {
@@ -82,14 +82,19 @@ impl Core {
     /// code.
     pub(crate) fn end(&mut self) -> (CloseReason, Remains) {
         self.abort(Cause::new(Side::Local, CloseKind::Aborted));
-        let queued = std::mem::take(&mut self.queued);
+        let mut queued = std::mem::take(&mut self.queued);
         let queue = self.queue.take();
         let rare = self.rare();
+        let datagrams = rare.datagrams.take();
+        if let Some(datagrams) = &datagrams {
+            queued -= datagrams.overhead();
+        }
         rare.unsent += queued as u64;
         let remains = Remains {
             _queue: queue,
             _inbound: std::mem::take(&mut rare.inbound),
             _switch: rare.switch.take(),
+            _datagrams: datagrams,
             _tasks: rare.tasks.take(),
         };
         let cause = rare.cause.clone().expect("abort has set one if there was none");
@@ -129,5 +134,6 @@ pub(crate) struct Remains {
     _queue: Option<Box<WriteQueue>>,
     _inbound: BytesMut,
     _switch: Option<Switch>,
+    _datagrams: Option<Box<Datagrams>>,
     _tasks: Option<JoinSet<()>>,
 }

@@ -96,6 +96,12 @@ flags! {
     BROKEN = 34;
     /// The last callback was `notified`.
     NOTED = 35;
+    /// The transport below carries datagrams.
+    DATAGRAM = 36;
+    /// Input is handed in by whoever reads from the socket; the driver never reads.
+    FED = 37;
+    /// A handler waits.
+    PENDING = 38;
 }
 
 impl Flags {

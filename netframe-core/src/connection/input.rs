@@ -122,8 +122,17 @@ impl Core {
         self.rare.as_ref().is_some_and(|rare| !rare.inbound.is_empty())
     }
 
+    /// Takes what there is to deliver besides the leftover; says whether there was anything.
+    pub(crate) fn take_delivery(&mut self, data: &mut BytesMut) -> bool {
+        if self.flags.any(Flags::DATAGRAM) {
+            self.take_arrived(data)
+        } else {
+            self.take_inbound(data)
+        }
+    }
+
     /// Moves what was read ahead behind the leftover; says whether there was anything.
-    pub(crate) fn take_inbound(&mut self, data: &mut BytesMut) -> bool {
+    pub(super) fn take_inbound(&mut self, data: &mut BytesMut) -> bool {
         if !self.has_inbound() {
             return false;
         }
@@ -138,7 +147,7 @@ impl Core {
 
     pub(super) fn wants_read_ahead(&self) -> bool {
         self.flags.any(Flags::WATCH_EOF)
-            && !self.flags.any(Flags::EOF_SEEN | Flags::CLOSING)
+            && !self.flags.any(Flags::EOF_SEEN | Flags::CLOSING | Flags::DATAGRAM)
             && self.room_ahead() > 0
     }
 

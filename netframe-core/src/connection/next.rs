@@ -19,7 +19,7 @@ impl Core {
         if self.flags.any(Flags::CLOSING) {
             return self.next_closing(blocked);
         }
-        if self.queued > 0 && !blocked.write {
+        if self.can_flush() && !blocked.write && !self.gathers() {
             return Next::Flush;
         }
         if self.flags.any(Flags::UNFLUSHED) && !blocked.write {
@@ -59,7 +59,7 @@ impl Core {
         }
         if self.wants_data() {
             let redeliver = self.flags.take(Flags::REDELIVER) && leftover > 0;
-            if redeliver || self.has_inbound() {
+            if redeliver || self.has_inbound() || self.has_arrived() {
                 return Next::Call(Event::Data);
             }
             if self.flags.any(Flags::EOF_SEEN) {
@@ -80,6 +80,7 @@ impl Core {
             && self.queued == 0
             && leftover == 0
             && !self.has_inbound()
+            && !self.has_arrived()
             && !blocked.spent
         {
             let shutdown = self.flags.any(Flags::DRAINED) && !self.flags.any(Flags::EOF_SEEN);
@@ -98,8 +99,12 @@ impl Core {
     /// Rule 3: flush, FIN, then read and drop until the peer's FIN. While the flush waits, input is
     /// dropped too, as a peer that sends before it reads would otherwise never take the queue.
     fn next_closing(&mut self, blocked: Blocked) -> Next {
-        if self.queued > 0 && !blocked.write {
+        if self.can_flush() && !blocked.write {
             return Next::Flush;
+        }
+        if self.flags.any(Flags::DATAGRAM) {
+            // There is no FIN to send or to wait for.
+            return if self.queued > 0 { Next::Wait { watch_reset: false } } else { Next::End };
         }
         if self.queued == 0 && !self.flags.any(Flags::FIN_SENT) && !blocked.write {
             return Next::Fin;
@@ -134,7 +139,7 @@ impl Core {
         if self.flags.any(Flags::ABORTED | Flags::INTERRUPT) {
             return Next::End;
         }
-        if self.queued > 0 && !blocked.write {
+        if self.can_flush() && !blocked.write {
             return Next::Flush;
         }
         if self.flags.any(Flags::UNFLUSHED) && !blocked.write {
@@ -161,7 +166,8 @@ impl Core {
         if unseen_reset && self.flags.any(Flags::BROKEN) {
             return Next::Broken;
         }
-        Next::Wait { watch_reset: unseen_reset && !self.flags.any(Flags::POLLED) }
+        let tells = Flags::POLLED | Flags::DATAGRAM; // or has no reset to tell
+        Next::Wait { watch_reset: unseen_reset && !self.flags.any(tells) }
     }
 
     pub(super) fn wants_fin(&self) -> bool {
@@ -199,7 +205,7 @@ impl Core {
     /// What is blocked: of a polled socket, the directions in which it is not ready.
     fn look_at_readiness(&self, blocked: Blocked) -> Blocked {
         if !self.flags.any(Flags::POLLED) {
-            return blocked;
+            return Blocked { read: blocked.read || self.flags.any(Flags::FED), ..blocked };
         }
         // An event may have come since the read or write that was blocked: the flags know of it.
         // Only the end of input, which stays set, is not tried twice in a turn.
@@ -215,6 +221,7 @@ impl Core {
     /// sets it again and is not lost.
     fn use_up(&mut self, next: Next) -> Next {
         match next {
+            Next::Read if self.flags.any(Flags::DATAGRAM) => {} // see `take_read_now`
             Next::Read | Next::ReadAhead | Next::Discard => self.flags.unset(Flags::READABLE),
             Next::Flush => self.flags.unset(Flags::WRITABLE),
             _ => {}

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::{Core, Flags, Wakes, WriteQueue};
+use crate::below::Sent;
 use crate::close_reason::{Cause, CloseKind, Side};
-use crate::io::Sent;
+use crate::datagram::SendError;
 use crate::limits::Limits;
 use crate::protocol::Result;
 
@@ -34,7 +35,7 @@ impl Core {
         admitted
     }
 
-    fn enqueued(&mut self, len: usize, limits: &Limits) {
+    pub(super) fn enqueued(&mut self, len: usize, limits: &Limits) {
         self.queued += len;
         if self.queued > limits.high_watermark {
             self.flags.set(Flags::HELD);
@@ -44,6 +45,9 @@ impl Core {
     /// Queues a copy of all `parts`, or none.
     pub(crate) fn write(&mut self, parts: &[&[u8]], limits: &Limits) {
         let len = parts.iter().map(|part| part.len()).sum();
+        if len == 0 {
+            self.write_empty();
+        }
         if self.admit(len, limits) && len > 0 {
             let queue = self.queue();
             for part in parts {
@@ -57,11 +61,16 @@ impl Core {
     /// by a type of the user's own.
     #[must_use = "to be dropped without the lock"]
     pub(crate) fn write_bytes(&mut self, data: Bytes, limits: &Limits) -> Option<Bytes> {
+        if data.is_empty() {
+            self.write_empty();
+        }
         if !self.admit(data.len(), limits) || data.is_empty() {
             return Some(data);
         }
         let len = data.len();
-        let unused = self.queue().push_bytes(data);
+        // A datagram leaves with the turn: what is all of it needs no copy.
+        let whole = self.flags.any(Flags::DATAGRAM) && self.queue.is_none();
+        let unused = self.queue().push_bytes(data, whole);
         self.enqueued(len, limits);
         unused
     }
@@ -96,6 +105,28 @@ impl Core {
         !self.flags.any(Flags::CLOSING | Flags::ABORTED | Flags::FIN_WANTED | Flags::OVERFLOW)
     }
 
+    /// Queues what somebody else than the protocol writes: a datagram of its own, where there are
+    /// datagrams. What is not kept comes back, to be dropped without the lock.
+    ///
+    /// # Errors
+    ///
+    /// It is not taken; the bytes come back.
+    pub(crate) fn write_from_handle(
+        &mut self,
+        data: Bytes,
+        limits: &Limits,
+    ) -> Result<Option<Bytes>, (Bytes, SendError)> {
+        if !self.is_writable() {
+            Err((data, SendError::Closed))
+        } else if self.is_held() {
+            Err((data, SendError::Full))
+        } else if self.flags.any(Flags::DATAGRAM) {
+            self.write_apart(data, limits).map(|()| None)
+        } else {
+            Ok(self.write_bytes(data, limits))
+        }
+    }
+
     /// Whether the queue went above the high watermark and is not yet at the low one.
     pub(crate) fn is_held(&self) -> bool {
         self.flags.any(Flags::HELD)
@@ -106,6 +137,7 @@ impl Core {
             let error = io::Error::new(io::ErrorKind::BrokenPipe, "the connection ended");
             return Poll::Ready(Err(error.into()));
         }
+        self.seal(limits);
         if self.queued <= limits.low_watermark {
             return Poll::Ready(Ok(()));
         }
@@ -181,13 +213,13 @@ impl Core {
     }
 
     /// After bytes left: opens the gate at the low watermark (rule 6).
-    fn drained(&mut self, limits: &Limits) -> Wakes {
+    pub(super) fn drained(&mut self, limits: &Limits) -> Wakes {
         if self.queued > limits.low_watermark {
             return Wakes::default();
         }
         self.flags.unset(Flags::HELD);
         match &mut self.rare {
-            Some(rare) => Wakes(rare.waiters.take_all(), [rare.drain_waker.take(), None]),
+            Some(rare) => Wakes(rare.waiters.take_room(), [rare.drain_waker.take(), None]),
             None => Wakes::default(),
         }
     }

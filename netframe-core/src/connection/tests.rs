@@ -1,7 +1,7 @@
 //! What only the core itself can show: events that come in the middle of a turn.
 
 use super::*;
-use crate::io::Sent;
+use crate::below::Sent;
 use crate::poller::Readiness;
 
 const READABLE: Readiness =

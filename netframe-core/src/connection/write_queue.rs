@@ -58,9 +58,10 @@ impl WriteQueue {
         self.tail.extend_from_slice(data);
     }
 
-    /// Queues `data` by reference if that pays; else copies it and gives it back.
-    pub(crate) fn push_bytes(&mut self, data: Bytes) -> Option<Bytes> {
-        if data.len() < BY_REFERENCE {
+    /// Queues `data` by reference if that pays or `by_reference` asks for it; else copies it and
+    /// gives it back.
+    pub(crate) fn push_bytes(&mut self, data: Bytes, by_reference: bool) -> Option<Bytes> {
+        if data.len() < BY_REFERENCE && !by_reference {
             self.push(&data);
             return Some(data);
         }
@@ -126,7 +127,16 @@ impl WriteQueue {
         self.tail.advance(count);
     }
 
-    /// Takes everything as one buffer; for tests and for the recorder.
+    /// Takes everything as one piece, without a copy if it is one already.
+    pub(crate) fn take_all(&mut self) -> Bytes {
+        match (self.segments.len(), self.tail.is_empty()) {
+            (0, _) => self.tail.split().freeze(),
+            (1, true) => self.segments.pop_front().unwrap_or_default(),
+            _ => self.drain_all().freeze(),
+        }
+    }
+
+    /// Takes everything as one buffer, copied.
     pub(crate) fn drain_all(&mut self) -> BytesMut {
         let mut all = BytesMut::new();
         for segment in self.segments.drain(..) {
@@ -184,7 +194,7 @@ mod tests {
                     Op::Reference(len) => {
                         let bytes: Bytes = (0..len).map(|i| i as u8).collect();
                         model.extend_from_slice(&bytes);
-                        drop(queue.push_bytes(bytes));
+                        drop(queue.push_bytes(bytes, false));
                     }
                     Op::Sent(count) => {
                         let offered = queue.with_slices(|s| s.iter().map(|s| s.len()).sum());
@@ -199,7 +209,7 @@ mod tests {
                     Op::Append(bytes, large) => {
                         let mut later = WriteQueue::default();
                         if large {
-                            drop(later.push_bytes(Bytes::from(vec![7; BY_REFERENCE])));
+                            drop(later.push_bytes(Bytes::from(vec![7; BY_REFERENCE]), false));
                             model.extend_from_slice(&[7; BY_REFERENCE]);
                         }
                         later.push(&bytes);
@@ -221,7 +231,7 @@ mod tests {
     fn small_writes_are_one_slice() {
         let mut queue = WriteQueue::default();
         queue.push(b"one ");
-        drop(queue.push_bytes(Bytes::from_static(b"two")));
+        drop(queue.push_bytes(Bytes::from_static(b"two"), false));
         assert_eq!(queue.as_single(), Some(&b"one two"[..]));
     }
 }

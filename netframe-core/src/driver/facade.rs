@@ -1,6 +1,8 @@
 //! The [`Transport`] that a protocol is given on a real connection.
 
 use std::any::{Any, TypeId};
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,15 +10,18 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::{caught, caught_async, panic_text};
+use crate::addr::Addr;
 use crate::close_reason::{Cause, CloseKind, Side};
-use crate::connection::{Switch, ticks};
+use crate::connection::{Arrival, Switch, ticks};
+use crate::datagram::SendError;
 use crate::factory::DynFactory;
 use crate::handle::Handle;
 use crate::info::{ConnectionInfo, Extensions};
 use crate::io::Layer;
-use crate::protocol::Result;
+use crate::service::Counters;
 use crate::shared::Shared;
-use crate::transport::{Residue, Spawned, Transport};
+use crate::transport::datagram::DatagramSocket;
+use crate::transport::{DatagramSide, Datagrams, Residue, Spawned, Transport};
 
 /// A connection as its protocol sees it. The driver runs in the same task, so nothing done here
 /// has to wake it.
@@ -72,7 +77,7 @@ impl Transport for Facade {
         self.shared.lock().queued()
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<crate::Result> {
         self.shared.lock().poll_drain(cx, self.shared.limits())
     }
 
@@ -155,5 +160,38 @@ impl Transport for Facade {
 
     fn extension(&self, id: TypeId) -> Option<&(dyn Any + Send + Sync)> {
         self.info.extension(id)
+    }
+
+    fn datagrams(&mut self) -> Option<&mut dyn Datagrams> {
+        self.info.is_datagram().then_some(self)
+    }
+}
+
+impl Datagrams for Facade {}
+
+impl DatagramSide for Facade {
+    fn take_current(&mut self) -> Option<Arrival> {
+        self.shared.lock().take_current()
+    }
+
+    fn send(
+        &mut self,
+        data: &[u8],
+        to: Option<&Addr>,
+        source: Option<IpAddr>,
+    ) -> Result<(), SendError> {
+        let (mut core, limits) = (self.shared.lock(), self.shared.limits());
+        core.check_send(data.len(), to, limits)?;
+        core.send_copy(data, to.cloned(), source, limits);
+        Ok(())
+    }
+
+    fn socket(&self) -> io::Result<Arc<DatagramSocket>> {
+        let socket = self.shared.lock().datagram_socket();
+        socket.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "there is no socket"))
+    }
+
+    fn count_error(&self) {
+        Counters::add(&self.shared.home.service.counters.datagrams.errors);
     }
 }

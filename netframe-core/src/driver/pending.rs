@@ -11,8 +11,8 @@ use super::pump::{
     CALLS_PER_TURN, ask_broken, poll_fin, poll_flush, poll_flush_below, poll_read_ahead,
 };
 use super::{Conn, Verdict};
+use crate::below::Below;
 use crate::connection::{Blocked, Next};
-use crate::io::Below;
 use crate::shared::Shared;
 
 /// Runs a handler that was pending at its first poll.
@@ -22,6 +22,8 @@ pub(super) async fn pend(
     mut handler: Pin<&mut (dyn Future<Output = Verdict> + Send + '_)>,
 ) -> Verdict {
     let mut turn = 0;
+    shared.lock().set_pending(true);
+    let _pending = Pending(shared);
     loop {
         // With the stream at hand: everything that is to be moved now.
         let mut blocked = Blocked::default();
@@ -84,6 +86,15 @@ pub(super) async fn pend(
         if let Some(verdict) = verdict {
             return verdict;
         }
+    }
+}
+
+/// While it lives, a handler waits.
+struct Pending<'a>(&'a Arc<Shared>);
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.lock().set_pending(false);
     }
 }
 

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use tracing::debug;
 
 use super::Conn;
-use crate::connection::{Blocked, Event, Next, Wakes};
-use crate::io::{Below, Sent};
+use crate::acceptor::{AcceptError, sort};
+use crate::addr::Addr;
+use crate::below::{Below, Sent};
+use crate::connection::{Arrival, Blocked, Event, Next, Outgoing, Wakes};
 use crate::limits::MAX_DELIVERY;
+use crate::service::Counters;
 use crate::shared::Shared;
+use crate::transport::datagram::Channel;
 
 /// Callbacks and reads in one turn of a task, so that one busy peer cannot starve the others of its
 /// worker.
@@ -54,7 +59,7 @@ impl Conn {
                 Next::Call(event) => {
                     self.turn += 1;
                     if event == Event::Data {
-                        self.fresh = self.shared.lock().take_inbound(&mut self.data);
+                        self.fresh = self.shared.lock().take_delivery(&mut self.data);
                     }
                     return Poll::Ready(Step::Call(event));
                 }
@@ -62,7 +67,10 @@ impl Conn {
                 Next::FlushBelow => poll_flush_below(below, cx, &self.shared, &mut blocked),
                 Next::Fin => poll_fin(below, cx, &self.shared, &mut blocked),
                 Next::Read => {
-                    if let Some(chunk) =
+                    if let Below::Datagrams(channel) = below {
+                        self.turn += 1;
+                        poll_receive(channel, cx, &self.shared, &mut blocked);
+                    } else if let Some(chunk) =
                         poll_read(below, cx, &self.shared, &mut blocked, MAX_DELIVERY)
                     {
                         self.turn += 1;
@@ -108,6 +116,9 @@ pub(super) fn poll_flush(
     shared: &Arc<Shared>,
     blocked: &mut Blocked,
 ) {
+    if let Below::Datagrams(channel) = below {
+        return poll_send(channel, cx, shared, blocked);
+    }
     let mut queue = shared.lock().start_flush();
     let (sent, error) = match below.poll_write(cx, &queue) {
         Poll::Ready(Ok(Sent { taken: 0, .. })) => {
@@ -128,6 +139,105 @@ pub(super) fn poll_flush(
     drop(core);
     drained.wake();
     failed.unwrap_or_default().wake();
+}
+
+thread_local! {
+    /// Datagrams that are being sent.
+    static SENDING: Cell<Vec<Outgoing>> = const { Cell::new(Vec::new()) };
+}
+
+/// Sends the next datagrams, as many as one system call takes.
+fn poll_send(channel: &Channel, cx: &mut Context<'_>, shared: &Arc<Shared>, blocked: &mut Blocked) {
+    let mut batch = SENDING.take();
+    shared.lock().start_send(&mut batch);
+    let Some(first) = batch.first() else { return SENDING.set(batch) };
+    let mut polled = channel.poll_send(cx, &batch);
+    if let Poll::Ready(Err(error)) = &polled
+        && error.kind() == io::ErrorKind::ConnectionRefused
+        && channel.is_refused_later()
+    {
+        // It was told now, but it is an earlier datagram that was refused.
+        let refused = std::mem::replace(&mut polled, channel.poll_send(cx, &batch));
+        report(shared, refused.map_ok(drop), first.to.as_ref());
+    }
+    let to = if let Poll::Ready(Err(_)) = &polled { first.to.clone() } else { None };
+    let mut core = shared.lock();
+    let wakes = match &polled {
+        Poll::Pending => {
+            blocked.write = true;
+            core.unsend(&mut batch);
+            shared.arm(&mut core);
+            None
+        }
+        Poll::Ready(Ok(count)) => Some(core.sent(&mut batch, *count, shared.limits())),
+        Poll::Ready(Err(_)) => Some(core.send_failed(&mut batch, shared.limits())),
+    };
+    drop(core);
+    wakes.unwrap_or_default().wake();
+    batch.clear();
+    SENDING.set(batch);
+    report(shared, polled.map_ok(drop), to.as_ref());
+}
+
+/// Receives what there is.
+fn poll_receive(
+    channel: &mut Channel,
+    cx: &mut Context<'_>,
+    shared: &Arc<Shared>,
+    blocked: &mut Blocked,
+) {
+    if let Poll::Ready(error) = channel.poll_error(cx) {
+        return report(shared, Poll::Ready(Err(error)), None);
+    }
+    let mut arrivals = Arrivals { channel, shared };
+    if shared.lock().take_read_now() {
+        // An error comes again below.
+        let _ = channel.receive_now(&mut arrivals);
+        return;
+    }
+    match channel.poll_receive(cx, &mut arrivals) {
+        Poll::Ready(Ok(())) => {}
+        Poll::Pending => {
+            blocked.read = true;
+            blocked.spent = !tokio::task::coop::has_budget_remaining();
+        }
+        Poll::Ready(Err(error)) if sort(&error) == AcceptError::Fatal => fail(shared, error),
+        failed => report(shared, failed, None),
+    }
+}
+
+/// Takes what comes from a socket that one connection has to itself.
+struct Arrivals<'a> {
+    channel: &'a Channel,
+    shared: &'a Arc<Shared>,
+}
+
+impl Extend<Arrival> for Arrivals<'_> {
+    fn extend<T: IntoIterator<Item = Arrival>>(&mut self, arrivals: T) {
+        let counters = &self.shared.home.service.counters.datagrams;
+        for arrival in arrivals {
+            if self.channel.is_own(&arrival) {
+                Counters::add(&counters.own);
+            } else if self.channel.is_unfit(&arrival) {
+                Counters::add(&counters.truncated);
+            } else if !self.shared.lock().arrive(arrival) {
+                Counters::add(&counters.waiting);
+            }
+        }
+    }
+}
+
+/// Tells the protocol, if it wants to know, and the counters of an error that a datagram had.
+fn report(shared: &Arc<Shared>, polled: Poll<io::Result<()>>, peer: Option<&Addr>) {
+    let Poll::Ready(Err(error)) = polled else { return };
+    let counters = &shared.home.service.counters.datagrams;
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        Counters::add(&counters.refused);
+    } else {
+        Counters::add(&counters.unsent);
+    }
+    debug!(id = %shared.id, %error, "a datagram could not be delivered");
+    shared.lock().arrive(Arrival::Failed { error, peer: peer.cloned() });
 }
 
 /// Flushes a layer that buffers what it takes.

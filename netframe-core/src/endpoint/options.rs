@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::EndpointError;
 use super::kind::EndpointKind;
 use super::suggest::nearest;
-use super::values::{BACKLOG, COUNT, FLAG, GROUP, HOPS, MILLIS, MODE, SECONDS, SIZE};
+use super::values::{COUNT, FLAG, GROUP, HOPS, INT, MILLIS, MODE, SECONDS, SIZE};
 
 /// Options of `tcp`. Those for connections hold for accepted and opened ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,12 +62,17 @@ pub struct UdpOptions {
     /// Bytes the kernel buffers for sending, 1 to `i32::MAX`; Linux doubles the value. Default the
     /// kernel's.
     pub send_buffer: Option<usize>,
-    /// Peers with a session at once, from 1. Default 10 000.
+    /// Peers with a session at once, from 1. When there are as many, the oldest session whose peer
+    /// has sent only one datagram is ended for a newcomer; if there is none, the newcomer is dropped.
+    /// Default 10 000.
     pub max_sessions: usize,
     /// Silence after which a session ends, whole milliseconds from 1 ms to 480 h. Default 60 s.
     pub session_idle: Duration,
-    /// Group to join. Default none.
+    /// Group to join; other programs may then listen on the same port. Default none.
     pub multicast: Option<IpAddr>,
+    /// Number of the interface, from 1, on which the group is joined and from which multicast
+    /// datagrams leave. Default the system's choice.
+    pub interface: Option<u32>,
 }
 
 impl Default for UdpOptions {
@@ -78,11 +83,13 @@ impl Default for UdpOptions {
             max_sessions: 10_000,
             session_idle: Duration::from_secs(60),
             multicast: None,
+            interface: None,
         }
     }
 }
 
-/// Options of `unix` and `unixgram`.
+/// Options of `unix` and `unixgram`. The latter has the sessions that [`UdpOptions`] gives by
+/// default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct UnixOptions {
@@ -135,7 +142,7 @@ pub(super) trait Table: Copy + Default + 'static {
 
 impl Table for TcpOptions {
     const FIELDS: &'static [Field<Self>] = &[
-        field!(backlog, BACKLOG),
+        field!(backlog, INT),
         field!(nodelay, FLAG),
         field!(keepalive, SECONDS),
         field!(reuse_port, FLAG),
@@ -153,6 +160,7 @@ impl Table for UdpOptions {
         field!(max_sessions, COUNT),
         field!(session_idle, MILLIS),
         field!(multicast, GROUP),
+        field!(interface, INT),
     ];
 }
 

@@ -330,7 +330,7 @@ tcp://h:1?mode=660
 tcp://h:1?max_sessions=1
   unknown option `max_sessions`; it belongs to udp; options of tcp: backlog, nodelay, keepalive, reuse_port, ttl, send_buffer, recv_buffer, user_timeout
 udp://h:1?colour=red
-  unknown option `colour`; options of udp: recv_buffer, send_buffer, max_sessions, session_idle, multicast
+  unknown option `colour`; options of udp: recv_buffer, send_buffer, max_sessions, session_idle, multicast, interface
 tcp://h:1?nodelay=yes
   invalid value `yes` of option `nodelay`; expected `true` or `false`
 tcp://h:1?backlog=0

@@ -25,8 +25,8 @@ pub(super) const FLAG: Format<bool> = Format {
     write: |flag| flag.to_string(),
 };
 
-/// The kernel takes a backlog as C `int`.
-pub(super) const BACKLOG: Format<u32> = Format {
+/// The kernel takes a backlog, and the number of an interface, as C `int`.
+pub(super) const INT: Format<u32> = Format {
     expected: "a whole number from 1 to 2147483647",
     read: |text| number(text, 1..=INT_MAX)?.try_into().ok(),
     write: |count| count.to_string(),

@@ -10,12 +10,15 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 
 use super::Recorder;
+use super::recorder::{SentDatagram, peer, take_sent, take_written};
+use crate::addr::Addr;
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
-use crate::connection::{Blocked, Event, Leftover, Next};
-use crate::io::Sent;
+use crate::connection::{Arrival, Blocked, Event, Leftover, Next};
+use crate::datagram::Datagram;
 use crate::limits::Limits;
 use crate::protocol::{Protocol, Result};
 use crate::shared::Shared;
+use crate::transport::Transport;
 
 /// Drives one protocol as a real connection does, in the test's own thread and without a runtime:
 /// the same core decides what is delivered, held back, flushed and closed.
@@ -47,6 +50,7 @@ pub struct Harness<P: Protocol> {
     data: BytesMut,
     fresh: bool,
     written: BytesMut,
+    sent: Vec<SentDatagram>,
     reading_peer: bool,
     switched: bool,
     reason: Option<CloseReason>,
@@ -54,6 +58,7 @@ pub struct Harness<P: Protocol> {
 
 enum Input {
     Bytes(Bytes),
+    Arrival(Arrival),
     Eof,
     Reset,
 }
@@ -78,6 +83,7 @@ impl<P: Protocol> Harness<P> {
             data: BytesMut::new(),
             fresh: false,
             written: BytesMut::new(),
+            sent: Vec::new(),
             reading_peer: true,
             switched: false,
             reason: None,
@@ -87,8 +93,54 @@ impl<P: Protocol> Harness<P> {
         harness
     }
 
-    /// The peer sends one chunk. While the protocol does not take data, it waits.
+    /// Makes the connection over datagrams: a session of one peer, or for a
+    /// [`DatagramAdapter`](crate::DatagramAdapter) a whole socket. What is sent is taken with
+    /// [`take_sent`](Self::take_sent).
+    ///
+    /// ```
+    /// use netframe_core::testing::Harness;
+    /// # use netframe_core::{Protocol, Result, Transport, bytes::BytesMut};
+    /// # struct Echo;
+    /// # impl Protocol for Echo {
+    /// #     async fn data_received(&mut self, t: &mut dyn Transport, d: &mut BytesMut) -> Result {
+    /// #         t.write_bytes(d.split().freeze());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    ///
+    /// let mut echo = Harness::datagrams(Echo);
+    /// echo.receive(b"one");
+    /// echo.receive(b"");
+    /// let sent: Vec<_> = echo.take_sent().into_iter().map(|sent| sent.data).collect();
+    /// assert_eq!(sent, [&b"one"[..], b""]);
+    /// ```
+    pub fn datagrams(protocol: P) -> Self {
+        Self::over(protocol, Recorder::datagrams(P::NEEDS))
+    }
+
+    /// A datagram arrives from whomever it says.
+    pub fn receive_datagram(&mut self, datagram: Datagram) {
+        self.input.push_back(Input::Arrival(Arrival::Datagram(datagram)));
+        self.settle();
+    }
+
+    /// The network tells that an earlier datagram could not be delivered.
+    pub fn receive_error(&mut self, error: io::Error, peer: Option<Addr>) {
+        self.input.push_back(Input::Arrival(Arrival::Failed { error, peer }));
+        self.settle();
+    }
+
+    /// Takes the datagrams that were sent since the last time.
+    pub fn take_sent(&mut self) -> Vec<SentDatagram> {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// The peer sends one chunk; over datagrams, one datagram. While the protocol does not take
+    /// data, it waits.
     pub fn receive(&mut self, chunk: &[u8]) {
+        if self.t.info().is_datagram() {
+            return self.receive_datagram(Datagram::new(peer(), chunk));
+        }
         if !chunk.is_empty() {
             self.input.push_back(Input::Bytes(Bytes::copy_from_slice(chunk)));
             self.settle();
@@ -141,7 +193,7 @@ impl<P: Protocol> Harness<P> {
                 Next::Call(event) => {
                     if event == Event::Data {
                         let shared = Arc::clone(self.shared());
-                        self.fresh = shared.lock().take_inbound(&mut self.data);
+                        self.fresh = shared.lock().take_delivery(&mut self.data);
                     }
                     self.call(event);
                 }
@@ -221,13 +273,21 @@ impl<P: Protocol> Harness<P> {
     }
 
     fn flush(&mut self) {
-        let sent = self.t.take_written();
-        self.written.extend_from_slice(&sent);
+        if self.t.info().is_datagram() {
+            self.sent.append(&mut self.t.take_sent());
+        } else {
+            self.written.extend_from_slice(&self.t.take_written());
+        }
     }
 
     fn read(&mut self, take: impl FnOnce(&mut Self, Bytes)) {
         let wakes = match self.input.pop_front() {
             Some(Input::Bytes(bytes)) => return take(self, bytes),
+            Some(Input::Arrival(arrival)) => {
+                let taken = self.shared().lock().arrive(arrival);
+                debug_assert!(taken, "it was asked for");
+                return;
+            }
             Some(Input::Eof) => self.shared().lock().received_eof(),
             Some(Input::Reset) => {
                 self.shared().lock().io_failed(io::ErrorKind::ConnectionReset.into())
@@ -239,26 +299,19 @@ impl<P: Protocol> Harness<P> {
 
     fn call(&mut self, event: Event) {
         let offered = self.data.len();
+        let info = self.t.info().clone();
         let shared = Arc::clone(self.shared());
         let (protocol, t, data) = (&mut self.protocol, &mut self.t, &mut self.data);
-        let (written, reading) = (&mut self.written, self.reading_peer);
+        let (written, sent) = (&mut self.written, &mut self.sent);
         let mut flush = || {
-            let mut core = shared.lock();
-            if !reading || core.queued() == 0 {
-                return false;
+            let (written_len, sent_count) = (written.len(), sent.len());
+            if !self.reading_peer {
+            } else if info.is_datagram() {
+                sent.append(&mut take_sent(&shared));
+            } else {
+                written.extend_from_slice(&take_written(&shared));
             }
-            let mut queue = core.start_flush();
-            let sent = queue.drain_all();
-            written.extend_from_slice(&sent);
-            let wakes = core.finish_flush(
-                queue,
-                &Sent { taken: sent.len(), all: true },
-                false,
-                shared.limits(),
-            );
-            drop(core);
-            wakes.wake();
-            true
+            written.len() > written_len || sent.len() > sent_count
         };
         let result = match event {
             Event::Made => run(protocol.connection_made(t), &mut flush),
@@ -268,7 +321,7 @@ impl<P: Protocol> Harness<P> {
             Event::TimedOut => run(protocol.timed_out(t), &mut flush),
             Event::Draining => run(protocol.draining(t), &mut flush),
         };
-        if event == Event::Eof {
+        if event == Event::Eof || info.is_datagram() {
             self.data.clear();
         }
         let fresh = std::mem::take(&mut self.fresh);

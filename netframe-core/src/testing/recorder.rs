@@ -1,6 +1,7 @@
 //! [`Recorder`]: a transport that keeps what was written.
 
 use std::any::{Any, TypeId};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,19 +9,21 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::addr::Addr;
-use crate::connection::Blocked;
+use crate::below::Sent;
+use crate::connection::{Blocked, Idle, Outgoing, Peer, Setup};
 use crate::driver::Facade;
 use crate::endpoint::EndpointKind;
 use crate::factory::DynFactory;
 use crate::handle::Handle;
 use crate::home::Home;
 use crate::info::{ConnectionInfo, Extensions};
-use crate::io::{Layer, Sent};
+use crate::io::Layer;
 use crate::limits::Limits;
-use crate::protocol::Result;
+use crate::protocol::{Needs, Result};
 use crate::service::Service;
 use crate::shared::Shared;
-use crate::transport::{Residue, Spawned, Transport};
+use crate::transport::datagram::MAX_SEND_V4;
+use crate::transport::{Datagrams, Residue, Spawned, Transport};
 
 /// A transport that keeps what was written, for calling a protocol's callbacks by hand; it needs no
 /// runtime.
@@ -73,6 +76,33 @@ impl Recorder {
         Self { facade: Facade::new(shared, info), timeout: None, spawned: Vec::new() }
     }
 
+    /// A transport of datagrams, with default limits: of one peer's session, or of a whole socket
+    /// for a [`DatagramProtocol`](crate::DatagramProtocol), as the protocol needs. The whole socket
+    /// is connected, as a client's is, and takes what is sent to others too.
+    pub fn datagrams(needs: Needs) -> Self {
+        let whole = needs == Needs::Datagram;
+        let peer = if whole { Addr::UNNAMED } else { peer() };
+        let local = SocketAddr::from(([127, 0, 0, 1], 7007));
+        let info = ConnectionInfo::new(EndpointKind::Udp, peer.clone(), local.into());
+        let recorder = Self::with_info(info, Limits::default());
+        recorder.facade.shared.lock().start_datagrams(Setup {
+            socket: None,
+            peer: if whole { Peer::Connected } else { Peer::Session(peer) },
+            max_len: MAX_SEND_V4,
+            idle: Idle::Service,
+            guarded: !whole,
+            reports: whole,
+            fed: false,
+        });
+        recorder
+    }
+
+    /// Takes the datagrams that were sent since the last time. Those that wait until the peer has
+    /// proved its address stay.
+    pub fn take_sent(&mut self) -> Vec<SentDatagram> {
+        take_sent(&self.facade.shared)
+    }
+
     /// Adds a fact that a layer below would publish.
     pub fn publish(&mut self, extensions: Extensions) {
         self.facade.publish(extensions);
@@ -80,14 +110,7 @@ impl Recorder {
 
     /// Takes what was written since the last time: the peer has read it.
     pub fn take_written(&mut self) -> BytesMut {
-        let mut core = self.facade.shared.lock();
-        let mut queue = core.start_flush();
-        let written = queue.drain_all();
-        let sent = Sent { taken: written.len(), all: true };
-        let wakes = core.finish_flush(queue, &sent, false, self.facade.shared.limits());
-        drop(core);
-        wakes.wake();
-        written
+        take_written(&self.facade.shared)
     }
 
     /// Whether `close` was called.
@@ -122,6 +145,49 @@ impl Recorder {
     pub fn take_spawned(&mut self) -> Vec<Spawned> {
         std::mem::take(&mut self.spawned)
     }
+}
+
+pub(super) fn take_written(shared: &Shared) -> BytesMut {
+    let mut core = shared.lock();
+    let mut queue = core.start_flush();
+    let written = queue.drain_all();
+    let sent = Sent { taken: written.len(), all: true };
+    let wakes = core.finish_flush(queue, &sent, false, shared.limits());
+    drop(core);
+    wakes.wake();
+    written
+}
+
+pub(super) fn take_sent(shared: &Shared) -> Vec<SentDatagram> {
+    let (mut sent, mut batch) = (Vec::new(), Vec::new());
+    loop {
+        let mut core = shared.lock();
+        core.start_send(&mut batch);
+        let count = batch.len();
+        let wakes = core.sent(&mut batch, count, shared.limits());
+        drop(core);
+        wakes.wake();
+        if count == 0 {
+            return sent;
+        }
+        let taken = batch.drain(..).map(|Outgoing { data, to, .. }| SentDatagram { to, data });
+        sent.extend(taken);
+    }
+}
+
+/// Who sends to a protocol under test, unless said otherwise.
+pub(super) fn peer() -> Addr {
+    SocketAddr::from(([127, 0, 0, 1], 40_000)).into()
+}
+
+/// A datagram that a protocol sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SentDatagram {
+    /// To whom; `None` is the peer that the socket is connected to.
+    pub to: Option<Addr>,
+    /// Its bytes.
+    pub data: Bytes,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -213,5 +279,9 @@ impl Transport for Recorder {
 
     fn extension(&self, id: TypeId) -> Option<&(dyn Any + Send + Sync)> {
         self.facade.extension(id)
+    }
+
+    fn datagrams(&mut self) -> Option<&mut dyn Datagrams> {
+        self.facade.datagrams()
     }
 }

@@ -10,14 +10,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpSocket;
 
 use crate::addr::Addr;
+#[cfg(unix)]
+use crate::below::{self, Below};
 use crate::bind::bind_each;
 #[cfg(unix)]
 use crate::endpoint::EndpointKind;
 use crate::endpoint::{Endpoint, TcpOptions};
 use crate::error::Error;
 use crate::happy_eyeballs::race;
-#[cfg(unix)]
-use crate::io::Below;
 use crate::listener::{Connect, Incoming, Listen};
 use crate::resolve::{Resolve, resolve};
 
@@ -115,7 +115,7 @@ impl TcpAcceptor {
         let any = self.local.ip().is_unspecified();
         let local = if any { stream.local_addr()? } else { self.local };
         set_options(&SockRef::from(&stream), peer, &self.options)?;
-        Ok(Incoming::over(Below::Polled(stream), peer.into(), local.into()))
+        Ok(Incoming::over(Below::Polled(below::Socket::Tcp(stream)), peer.into(), local.into()))
     }
 }
 

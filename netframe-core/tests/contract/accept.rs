@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use netframe_core::endpoint::Address;
 use netframe_core::transport::mem::MemNetwork;
-use netframe_core::{Endpoint, Incoming, Limits, Listen, Server};
+use netframe_core::{Addr, Endpoint, Incoming, Limits, Listen, Server};
 
 use crate::probe::{Probe, echo};
 use crate::world::{Dialer, Net, until};
@@ -100,6 +101,28 @@ impl Listen for Tcp {
     }
 }
 
+/// As [`Tcp`].
+struct Unix(tokio::net::UnixListener, Endpoint);
+
+#[async_trait]
+impl Listen for Unix {
+    async fn accept(&mut self) -> io::Result<Incoming> {
+        let (stream, _) = self.0.accept().await?;
+        Ok(Incoming::new(stream, Addr::UNNAMED, Addr::UNNAMED))
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.1
+    }
+}
+
+impl Drop for Unix {
+    fn drop(&mut self) {
+        let Address::Path(path) = self.1.address() else { return };
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
 async fn scripted(net: Net, errnos: &[i32]) -> (Scripted, Dialer) {
     let network = MemNetwork::new();
     let (behind, endpoint): (Box<dyn Listen>, _) = match net {
@@ -108,6 +131,12 @@ async fn scripted(net: Net, errnos: &[i32]) -> (Scripted, Dialer) {
             let endpoint: Endpoint =
                 format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
             (Box::new(Tcp(listener, endpoint.clone())), endpoint)
+        }
+        Net::Unix => {
+            let endpoint = net.endpoint("");
+            let Address::Path(path) = endpoint.address() else { panic!("{endpoint}") };
+            let listener = tokio::net::UnixListener::bind(path).unwrap();
+            (Box::new(Unix(listener, endpoint.clone())), endpoint)
         }
         Net::Mem => {
             let endpoint = net.endpoint("scripted");

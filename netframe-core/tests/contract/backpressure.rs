@@ -25,8 +25,11 @@ on_every_transport! {
     rule6_overflow_is_the_first_cause,
     rule6_drain_waits_for_the_low_watermark,
     rule6_try_write_refuses_above_the_mark_and_gives_the_bytes_back,
-    rule6_write_waits_until_there_is_room,
     rule6_others_are_served_while_many_never_read,
+}
+
+on_transports_with_reset! {
+    rule6_write_waits_until_there_is_room,
 }
 
 on_paused_clock! {

@@ -175,7 +175,7 @@ async fn rule9_nothing_is_accepted_while_draining(net: Net) {
     seen.expect("made").await;
     seen.expect("draining").await;
     let refused = dialer.connect().await.err().unwrap();
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(refused.kind(), net.refusal());
     gate.open();
     drop(client);
     assert_eq!(stopping.await.unwrap().drained, 1);

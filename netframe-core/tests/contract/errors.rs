@@ -21,6 +21,9 @@ on_every_transport! {
     rule2_a_panic_in_build_protocol_ends_that_connection_only,
     rule2_a_refusal_ends_that_connection_only,
     rule2_a_protocol_error_blames_the_peer,
+}
+
+on_transports_with_reset! {
     rule2_a_reset_ends_that_connection_only,
 }
 

@@ -11,9 +11,12 @@ on_every_transport! {
     rule4_eof_comes_with_what_is_left_unconsumed,
     rule4_a_protocol_may_go_on_answering_after_eof,
     rule4_fin_does_not_cancel_a_pending_handler,
-    rule4_reset_after_fin_drops_a_pending_handler,
     rule4_close_write_ends_only_our_sending_side,
     rule4_the_connection_ends_when_both_sides_have_ended,
+}
+
+on_transports_with_reset! {
+    rule4_reset_after_fin_drops_a_pending_handler,
 }
 
 async fn rule4_a_short_message_with_an_immediate_half_close_is_answered(net: Net) {

@@ -21,11 +21,14 @@ on_every_transport! {
     rule13_a_layer_goes_below_the_new_protocol,
     rule13_residue_goes_into_the_layer,
     rule13_a_layer_that_holds_back_is_flushed,
-    rule13_resets_and_aborts_pass_through_a_layer,
     rule13_a_layer_that_fails_ends_the_connection,
     rule13_a_layer_that_panics_ends_the_connection,
     rule13_a_layer_that_waits_can_be_aborted,
     rule13_a_layer_that_waits_ends_with_its_server,
+}
+
+on_transports_with_reset! {
+    rule13_resets_and_aborts_pass_through_a_layer,
 }
 
 on_paused_clock! {

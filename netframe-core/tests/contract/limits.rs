@@ -16,8 +16,11 @@ use crate::world::{Net, World, limits};
 on_every_transport! {
     rule12_zero_is_refused_at_the_start,
     rule12_the_fourth_of_three_waits_until_one_ends,
-    rule12_never_more_connections_than_allowed,
     rule12_a_refused_connection_gives_its_place_back,
+}
+
+on_transports_with_reset! {
+    rule12_never_more_connections_than_allowed,
 }
 
 type Change = fn(&mut Limits);

@@ -14,6 +14,9 @@ on_every_transport! {
     a_full_mailbox_gives_the_message_back,
     a_sender_waits_for_room,
     many_senders_lose_nothing,
+}
+
+on_transports_with_reset! {
     senders_learn_of_the_end,
 }
 

@@ -16,13 +16,16 @@ on_every_transport! {
     rule1_bytes_arrive_in_order,
     rule1_nothing_is_delivered_after_close,
     rule1_nothing_is_delivered_after_abort,
-    rule1_nothing_is_delivered_after_loss,
     rule1_nothing_is_delivered_while_reading_is_paused,
     rule1_events_wait_for_a_pending_handler_and_come_once,
-    rule1_reset_drops_a_pending_handler,
     rule1_abort_drops_a_pending_handler,
     rule1_drain_deadline_drops_a_pending_handler,
     rule1_close_waits_for_a_pending_handler,
+}
+
+on_transports_with_reset! {
+    rule1_nothing_is_delivered_after_loss,
+    rule1_reset_drops_a_pending_handler,
 }
 
 on_paused_clock! {

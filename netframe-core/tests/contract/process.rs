@@ -33,7 +33,7 @@ fn runtime() -> Runtime {
 
 #[test]
 fn rule11_everything_can_be_dropped_outside_of_its_runtime() {
-    for net in [Net::Tcp, Net::Mem] {
+    for net in [Net::Tcp, Net::Unix, Net::Mem] {
         let runtime = runtime();
         let (probe, mut seen) = Probe::new();
         let (world, mut client, handle) = runtime.block_on(within(async {
@@ -51,7 +51,7 @@ fn rule11_everything_can_be_dropped_outside_of_its_runtime() {
 
 #[test]
 fn rule11_a_runtime_that_ends_first_ends_its_connections() {
-    for net in [Net::Tcp, Net::Mem] {
+    for net in [Net::Tcp, Net::Unix, Net::Mem] {
         let (ours, other) = (runtime(), runtime());
         let (probe, mut seen) = Probe::new();
         let log = probe.log();

@@ -11,12 +11,15 @@ use crate::probe::{Echo, Probe, done, why};
 use crate::world::{Net, World, limits};
 
 on_every_transport! {
-    rule8_each_end_has_its_reason,
     rule8_every_handle_is_told_the_same_reason,
     rule8_bytes_are_counted,
     rule8_the_first_cause_wins,
     rule8_the_switched_protocol_is_told_so,
     rule8_stats_count_by_kind,
+}
+
+on_transports_with_reset! {
+    rule8_each_end_has_its_reason,
 }
 
 on_paused_clock! {

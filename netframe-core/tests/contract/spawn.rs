@@ -6,11 +6,14 @@ use crate::probe::{Probe, done, why};
 use crate::world::{Gate, Net, World};
 
 on_every_transport! {
-    a_spawned_future_runs_beside_the_callbacks,
-    it_is_cancelled_with_the_connection,
     a_panic_in_it_ends_the_connection,
     a_panic_in_it_ends_a_pending_handler,
     many_finished_ones_do_no_harm,
+}
+
+on_transports_with_reset! {
+    a_spawned_future_runs_beside_the_callbacks,
+    it_is_cancelled_with_the_connection,
 }
 
 async fn a_spawned_future_runs_beside_the_callbacks(net: Net) {

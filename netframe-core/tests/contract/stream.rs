@@ -14,13 +14,16 @@ on_every_transport! {
     shutdown_flushes_and_sends_fin,
     returning_closes_and_flushes,
     an_error_ends_the_connection_with_it,
-    a_stream_is_dropped_on_reset,
     a_stream_is_dropped_on_abort,
     a_stream_reads_only_what_it_asks_for,
     a_stream_waits_for_a_slow_reader,
     a_close_ends_a_stream_that_reads,
     the_halves_of_a_stream_work_in_two_tasks,
     two_streams_forward_to_each_other,
+}
+
+on_transports_with_reset! {
+    a_stream_is_dropped_on_reset,
 }
 
 on_paused_clock! {

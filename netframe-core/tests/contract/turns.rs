@@ -152,6 +152,10 @@ async fn counting_pair(net: Net) -> (Raw, Counting) {
             let (ours, _) = listener.accept().await.unwrap();
             (peer, Counting { below: Raw::Tcp(ours), sends })
         }
+        Net::Unix => {
+            let (peer, ours) = tokio::net::UnixStream::pair().unwrap();
+            (Raw::Unix(peer), Counting { below: Raw::Unix(ours), sends })
+        }
         Net::Mem => {
             let (peer, ours) = netframe_core::transport::mem::pair(64 * 1024);
             (Raw::Mem(peer), Counting { below: Raw::Mem(ours), sends })

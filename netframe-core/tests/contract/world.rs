@@ -4,14 +4,16 @@
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use netframe_core::endpoint::Address;
 use netframe_core::transport::mem::{MemNetwork, MemStream};
 use netframe_core::{DrainReport, Endpoint, Factory, Io, Limits, Server, Stats};
 
@@ -19,6 +21,7 @@ use netframe_core::{DrainReport, Endpoint, Factory, Io, Limits, Server, Stats};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Net {
     Tcp,
+    Unix,
     Mem,
 }
 
@@ -27,10 +30,29 @@ impl Net {
     pub(crate) fn endpoint(self, name: &str) -> Endpoint {
         let text = match self {
             Self::Tcp => "tcp://127.0.0.1:0".to_owned(),
+            Self::Unix => format!("unix://{}", socket_path()),
             Self::Mem => format!("mem://{name}"),
         };
         text.parse().unwrap()
     }
+}
+
+impl Net {
+    /// How connecting fails where a server was: with a Unix socket its file goes.
+    pub(crate) fn refusal(self) -> io::ErrorKind {
+        match self {
+            Self::Tcp | Self::Mem => io::ErrorKind::ConnectionRefused,
+            Self::Unix => io::ErrorKind::NotFound,
+        }
+    }
+}
+
+/// A path for a socket, which no other test uses. The file goes with its server.
+pub(crate) fn socket_path() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("netframe-{}-{number}.sock", std::process::id());
+    std::env::temp_dir().join(name).to_str().unwrap().to_owned()
 }
 
 /// A server on one transport, in a memory network of its own.
@@ -52,6 +74,7 @@ impl World {
     pub(crate) async fn narrow(net: Net, limits: Limits, factory: impl Factory) -> Self {
         let endpoint = match net {
             Net::Tcp => "tcp://127.0.0.1:0?send_buffer=16KiB".parse().unwrap(),
+            Net::Unix => net.endpoint("world"), // the system's buffers are what they are
             Net::Mem => "mem://world?capacity=16KiB".parse().unwrap(),
         };
         Self::listen(endpoint, limits, factory, true).await
@@ -111,6 +134,9 @@ impl Dialer {
     }
 
     pub(crate) async fn connect(&self) -> io::Result<Raw> {
+        if let Address::Path(path) = self.endpoint.address() {
+            return Ok(Raw::Unix(UnixStream::connect(path).await?));
+        }
         let Some(addr) = self.endpoint.address().socket_addr() else {
             let name = self.endpoint.address().to_string();
             return Ok(Raw::Mem(self.network.connect(&name).await?));
@@ -126,6 +152,12 @@ impl Dialer {
 impl Dialer {
     /// Connects and sends in one go: no task runs meanwhile, so that nobody accepts it yet.
     pub(crate) async fn connect_unseen(&self, bytes: &[u8]) -> Raw {
+        if let Address::Path(path) = self.endpoint.address() {
+            let mut unix = std::os::unix::net::UnixStream::connect(path).unwrap();
+            unix.write_all(bytes).unwrap();
+            unix.set_nonblocking(true).unwrap();
+            return Raw::Unix(UnixStream::from_std(unix).unwrap());
+        }
         let Some(addr) = self.endpoint.address().socket_addr() else {
             let mut client = self.connect().await.unwrap();
             client.send(bytes).await;
@@ -141,6 +173,7 @@ impl Dialer {
 /// A bare stream, as a client has it.
 pub(crate) enum Raw {
     Tcp(TcpStream),
+    Unix(UnixStream),
     Mem(MemStream),
 }
 
@@ -158,6 +191,7 @@ impl Raw {
     pub(crate) fn reset(self) {
         match self {
             Self::Tcp(tcp) => tcp.set_zero_linger().unwrap(),
+            Self::Unix(_) => panic!("a Unix socket cannot"),
             Self::Mem(mut mem) => mem.set_abort(),
         }
     }
@@ -175,10 +209,14 @@ impl Raw {
         bytes
     }
 
-    /// Reads until the peer's reset, and returns what came before.
+    /// Reads until the peer's reset, and returns what came before. Over a Unix socket a reset looks
+    /// like the end of the stream, unless there was input that our side had not read.
     pub(crate) async fn receive_reset(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let end = self.read_to_end(&mut bytes).await;
+        if matches!(self, Self::Unix(_)) && end.is_ok() {
+            return bytes;
+        }
         assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         bytes
     }
@@ -198,6 +236,7 @@ impl AsyncRead for Raw {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             Self::Mem(mem) => Pin::new(mem).poll_read(cx, buf),
         }
     }
@@ -211,6 +250,7 @@ impl AsyncWrite for Raw {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, data),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, data),
             Self::Mem(mem) => Pin::new(mem).poll_write(cx, data),
         }
     }
@@ -218,6 +258,7 @@ impl AsyncWrite for Raw {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_flush(cx),
             Self::Mem(mem) => Pin::new(mem).poll_flush(cx),
         }
     }
@@ -225,6 +266,7 @@ impl AsyncWrite for Raw {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             Self::Mem(mem) => Pin::new(mem).poll_shutdown(cx),
         }
     }
@@ -241,6 +283,13 @@ impl Gate {
 
     pub(crate) fn open(&self) {
         self.0.add_permits(1);
+    }
+
+    pub(crate) fn try_pass(&self) -> bool {
+        self.0.try_acquire().is_ok_and(|permit| {
+            permit.forget();
+            true
+        })
     }
 
     pub(crate) async fn pass(&self) {

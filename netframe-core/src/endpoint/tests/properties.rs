@@ -154,13 +154,14 @@ fn udp_options() -> impl Strategy<Value = UdpOptions> {
         (224..=239_u8, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| IpAddr::from([a, b, c, d])),
         any::<u128>().prop_map(|bits| Ipv6Addr::from_bits(bits | 0xff << 120).into()),
     ]);
-    (sizes, 1..=i32::MAX as usize, millis(), group).prop_map(
-        |(sizes, max_sessions, session_idle, multicast)| UdpOptions {
+    (sizes, 1..=i32::MAX as usize, millis(), group, option::of(1..=i32::MAX as u32)).prop_map(
+        |(sizes, max_sessions, session_idle, multicast, interface)| UdpOptions {
             send_buffer: sizes.0,
             recv_buffer: sizes.1,
             max_sessions,
             session_idle,
             multicast,
+            interface,
         },
     )
 }

@@ -1,0 +1,314 @@
+//! [`DatagramSocket`]: a UDP or Unix datagram socket as connections use it: received in batches,
+//! with the address that was asked, and sent from there.
+
+mod batch;
+mod bound;
+mod channel;
+mod multicast;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+#[cfg(unix)]
+use tokio::net::UnixDatagram;
+
+pub(crate) use self::bound::{BoundSocket, connected, whole};
+pub(crate) use self::channel::Channel;
+pub(crate) use self::multicast::Multicast;
+use crate::addr::Addr;
+use crate::connection::{Arrival, Outgoing};
+#[cfg(unix)]
+use crate::transport::unix::{SocketFile, addr_of};
+
+/// Bytes of the longest datagram that is received whole; more than UDP has.
+pub(crate) const MAX_RECEIVE: usize = 64 * 1024;
+
+/// Bytes of the longest UDP datagram: 65 535 less the headers of IPv4 and UDP (RFC 768), or less the
+/// header of UDP alone, as the length of an IPv6 packet leaves its own header out (RFC 8200,
+/// section 3).
+pub(crate) const MAX_SEND_V4: usize = 65_507;
+const MAX_SEND_V6: usize = 65_527;
+
+/// A socket that receives and sends datagrams, tied to a runtime; shared by the sessions on it.
+#[derive(Debug)]
+pub(crate) struct DatagramSocket {
+    raw: Raw,
+    local: Addr,
+    /// Whether each datagram tells which of our addresses it was sent to.
+    any: bool,
+    senders: Mutex<Senders>,
+}
+
+/// Who waits until the socket takes datagrams again.
+#[derive(Debug, Default)]
+struct Senders {
+    waiting: Vec<Waker>,
+    /// The task that looks whether it does.
+    watcher: Option<Waker>,
+}
+
+#[derive(Debug)]
+enum Raw {
+    Udp(UdpSocket),
+    /// The file is dropped before the socket: without one it is free for others to replace.
+    #[cfg(unix)]
+    Unix(#[expect(dead_code, reason = "held")] Option<SocketFile>, UnixDatagram),
+}
+
+impl DatagramSocket {
+    /// Takes a bound socket, in non-blocking mode, into the current runtime.
+    pub(crate) fn udp(socket: StdUdpSocket) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        // A connected socket has one address of its own.
+        let any = local.ip().is_unspecified() && batch::ask_for_destination(&socket, local)?;
+        let raw = Raw::Udp(UdpSocket::from_std(socket)?);
+        Ok(Self { raw, local: local.into(), any, senders: Mutex::default() })
+    }
+
+    /// As [`udp`](Self::udp); the socket's file, if it is ours, is removed with it.
+    #[cfg(unix)]
+    pub(crate) fn unix(
+        socket: std::os::unix::net::UnixDatagram,
+        file: Option<SocketFile>,
+    ) -> io::Result<Self> {
+        let local = addr_of(&socket.local_addr()?);
+        let raw = Raw::Unix(file, UnixDatagram::from_std(socket)?);
+        Ok(Self { raw, local, any: false, senders: Mutex::default() })
+    }
+
+    pub(crate) fn local(&self) -> &Addr {
+        &self.local
+    }
+
+    /// This end as the sender of a datagram knows it.
+    pub(crate) fn local_for(&self, asked: Option<IpAddr>) -> Addr {
+        match (asked, self.local.socket()) {
+            (Some(ip), Some(local)) => SocketAddr::new(ip, local.port()).into(),
+            _ => self.local.clone(),
+        }
+    }
+
+    /// Whether it is one of a network, where senders may be forged and refusals take their time.
+    pub(crate) fn is_udp(&self) -> bool {
+        matches!(self.raw, Raw::Udp(_))
+    }
+
+    /// Bytes of the longest datagram that can be sent.
+    pub(crate) fn max_send(&self) -> usize {
+        match self.local.socket() {
+            Some(SocketAddr::V4(_)) => MAX_SEND_V4,
+            Some(SocketAddr::V6(_)) => MAX_SEND_V6,
+            None => MAX_RECEIVE,
+        }
+    }
+
+    /// Receives what is there, at least one and at most a batch.
+    ///
+    /// # Errors
+    ///
+    /// One that is told as the outcome of a receive, though it may concern an earlier send.
+    pub(crate) fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        out: &mut impl Extend<Arrival>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match &self.raw {
+                Raw::Udp(udp) => ready!(udp.poll_recv_ready(cx))?,
+                #[cfg(unix)]
+                Raw::Unix(_, unix) => ready!(unix.poll_recv_ready(cx))?,
+            }
+            match self.try_receive(out) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// The next error that the network reports for this socket.
+    pub(crate) async fn error(&self) -> io::Error {
+        let Raw::Udp(udp) = &self.raw else { return std::future::pending().await };
+        loop {
+            if udp.ready(Interest::ERROR).await.is_err() {
+                std::future::pending::<()>().await; // the runtime is shutting down
+            }
+            let error = udp.take_error().ok().flatten();
+            // What comes from now on makes it ready again.
+            let _ = udp.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            if let Some(error) = error {
+                return error;
+            }
+        }
+    }
+
+    /// What is there, asked of the system itself, as the runtime may not have heard of the latest;
+    /// says whether there may be more.
+    pub(crate) fn receive_now(&self, out: &mut impl Extend<Arrival>) -> io::Result<bool> {
+        match &self.raw {
+            Raw::Udp(udp) => {
+                let form = batch::Form { is_v6: self.is_v6(), tells_destination: self.any };
+                batch::receive_udp(udp, form, out)
+            }
+            #[cfg(unix)]
+            Raw::Unix(_, unix) => batch::receive_unix(unix, out),
+        }
+    }
+
+    fn try_receive(&self, out: &mut impl Extend<Arrival>) -> io::Result<()> {
+        let mut received = false;
+        let receive = || {
+            let more = self.receive_now(out)?;
+            received = true;
+            // All were taken: this makes the runtime wait for the next one, without a system call
+            // that finds nothing.
+            if more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        };
+        let outcome = match &self.raw {
+            Raw::Udp(udp) => udp.try_io(Interest::READABLE, receive),
+            #[cfg(unix)]
+            Raw::Unix(_, unix) => unix.try_io(Interest::READABLE, receive),
+        };
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && received => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Sends at least the first datagram of a batch, if the socket takes it now; says how many.
+    fn try_send(&self, batch: &[Outgoing]) -> io::Result<usize> {
+        let [first, rest @ ..] = batch else { return Ok(0) };
+        match &self.raw {
+            Raw::Udp(udp) => {
+                let source = first.source.filter(|_| self.any);
+                let alike = |other: &&Outgoing| !self.any || other.source == first.source;
+                let count = 1 + rest.iter().take_while(alike).count();
+                if source.is_none() && count == 1 {
+                    return match &first.to {
+                        None => udp.try_send(&first.data),
+                        Some(to) => udp.try_send_to(&first.data, self.reachable(to)?),
+                    }
+                    .map(|_| 1);
+                }
+                udp.try_io(Interest::WRITABLE, || {
+                    batch::send_udp(udp, self.is_v6(), &batch[..count], source, |to| {
+                        self.reachable(to)
+                    })
+                })
+            }
+            #[cfg(unix)]
+            Raw::Unix(_, unix) => {
+                let to = first.to.as_ref().map(|to| to.name().ok_or_else(wrong_family));
+                let to = to.transpose()?;
+                unix.try_io(Interest::WRITABLE, || batch::send_unix(unix, &first.data, to))
+                    .map(|_| 1)
+            }
+        }
+    }
+
+    /// As [`try_send`](Self::try_send), waiting until the socket takes it; for the only user of the
+    /// socket.
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        batch: &[Outgoing],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_send(batch) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+            ready!(self.poll_send_ready(cx))?;
+        }
+    }
+
+    /// As [`poll_send`](Self::poll_send), for one of several users: woken by
+    /// [`poll_wake_senders`](Self::poll_wake_senders).
+    pub(crate) fn poll_send_shared(
+        &self,
+        cx: &Context<'_>,
+        batch: &[Outgoing],
+    ) -> Poll<io::Result<usize>> {
+        match self.try_send(batch) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut senders = self.senders();
+                senders.waiting.push(cx.waker().clone());
+                let watcher = senders.watcher.take();
+                drop(senders);
+                if let Some(watcher) = watcher {
+                    watcher.wake();
+                }
+                Poll::Pending
+            }
+            done => Poll::Ready(done),
+        }
+    }
+
+    /// Wakes those who wait to send, once the socket takes datagrams again. `cx` is that of the one
+    /// task which looks after it.
+    pub(crate) fn poll_wake_senders(&self, cx: &mut Context<'_>) {
+        loop {
+            let mut senders = self.senders();
+            if senders.waiting.is_empty() {
+                match &mut senders.watcher {
+                    Some(old) if old.will_wake(cx.waker()) => {}
+                    watcher => *watcher = Some(cx.waker().clone()),
+                }
+                return;
+            }
+            drop(senders);
+            if self.poll_send_ready(cx).is_pending() {
+                return;
+            }
+            let waiting = std::mem::take(&mut self.senders().waiting);
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn senders(&self) -> MutexGuard<'_, Senders> {
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.raw {
+            Raw::Udp(udp) => udp.poll_send_ready(cx),
+            #[cfg(unix)]
+            Raw::Unix(_, unix) => unix.poll_send_ready(cx),
+        }
+    }
+
+    /// An address as this socket reaches it: IPv4 through a socket of both families is mapped.
+    fn reachable(&self, to: &Addr) -> io::Result<SocketAddr> {
+        Ok(match to.socket().ok_or_else(wrong_family)? {
+            SocketAddr::V4(v4) if self.is_v6() => {
+                SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into()
+            }
+            to => to,
+        })
+    }
+
+    fn is_v6(&self) -> bool {
+        matches!(self.local.socket(), Some(SocketAddr::V6(_)))
+    }
+
+    /// Whether a datagram came from this socket: an echo of it would run in circles.
+    pub(crate) fn is_own(&self, from: &Addr, asked: Option<IpAddr>) -> bool {
+        *from != Addr::UNNAMED && *from == self.local_for(asked)
+    }
+
+    /// Multicast and broadcast options of a UDP socket.
+    pub(crate) fn multicast(&self) -> io::Result<Multicast<'_>> {
+        match &self.raw {
+            Raw::Udp(udp) => Ok(Multicast::of(udp, self.local.socket())),
+            #[cfg(unix)]
+            Raw::Unix(..) => Err(wrong_family()),
+        }
+    }
+}
+
+fn wrong_family() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the address is not of the socket's family")
+}
