@@ -20,6 +20,9 @@ const MAX_DRAIN: u64 = 24 * 60 * 60;
 /// Seconds: an hour.
 const MAX_TIMEOUT: u64 = 60 * 60;
 
+/// Bytes: the longest datagram.
+const MAX_CHUNK: u64 = 64 * 1024;
+
 const EXAMPLES: &str = "\
 Examples:
   netframe serve echo tcp://127.0.0.1:7007
@@ -35,6 +38,7 @@ Exit codes:
 const SERVE_EXAMPLES: &str = "\
 Examples:
   netframe serve echo tcp://127.0.0.1:7007
+  netframe serve echo tcp://127.0.0.1:7007 udp://127.0.0.1:7007 unix:///tmp/echo.sock
   netframe serve hello 'tcp://[::1]:0' tcp://localhost:12345
   netframe serve line-echo tcp://0.0.0.0:7007 --set delimiter=crlf --set max_length=1000";
 
@@ -42,7 +46,8 @@ const CONNECT_EXAMPLES: &str = "\
 Examples:
   netframe connect tcp://127.0.0.1:7007
   echo hello | netframe connect tcp://localhost:7007
-  netframe connect --timeout 2 'tcp://[::1]:7007' < request > answer";
+  netframe connect --timeout 2 'tcp://[::1]:7007' < request > answer
+  echo hello | netframe connect udp://127.0.0.1:7007";
 
 /// Serves network protocols by their names, and connects to them.
 #[derive(Debug, Parser)]
@@ -102,6 +107,9 @@ pub(super) struct Serve {
 ///
 /// What comes on stdin is sent, and its end ends our sending side alone: the answer
 /// still arrives on stdout. The program ends when the peer has ended its side.
+///
+/// Over datagrams each line of stdin is one datagram, its line feed included. They have
+/// no end: the program ends when stdin has and nothing has come for a while.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = CONNECT_EXAMPLES)]
 pub(super) struct Connect {
@@ -112,6 +120,15 @@ pub(super) struct Connect {
     #[arg(long, value_name = "SECONDS", value_parser = timeout, allow_negative_numbers = true)]
     #[arg(default_value = "10")]
     pub(super) timeout: Duration,
+
+    /// Over datagrams: send this many bytes of stdin as one, rather than a line.
+    #[arg(long, value_name = "BYTES", value_parser = chunk, allow_negative_numbers = true)]
+    pub(super) chunk: Option<u64>,
+
+    /// Over datagrams: seconds without an answer after the end of stdin.
+    #[arg(long, value_name = "SECONDS", value_parser = timeout, allow_negative_numbers = true)]
+    #[arg(default_value = "1")]
+    pub(super) wait: Duration,
 
     /// Log to stderr: off, error, warn, info, debug or trace.
     ///
@@ -131,6 +148,12 @@ fn workers(text: &str) -> Result<Workers, String> {
     let count: Option<NonZeroUsize> = text.parse().ok();
     let count = count.filter(|count| count.get() <= MAX_WORKERS);
     count.map(Workers::Count).ok_or_else(|| format!("expected a number from 1 to {MAX_WORKERS}"))
+}
+
+fn chunk(text: &str) -> Result<u64, String> {
+    let bytes: Option<u64> = text.parse().ok();
+    let bytes = bytes.filter(|bytes| (1..=MAX_CHUNK).contains(bytes));
+    bytes.ok_or_else(|| format!("expected a number of bytes from 1 to {MAX_CHUNK}"))
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

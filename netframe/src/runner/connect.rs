@@ -4,15 +4,16 @@
 //! connection between them is a [`Client`]. Both directions wait for whoever takes their bytes and
 //! queue no more than a few chunks, and neither waits for the other.
 
+mod datagrams;
+
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
 
 use netframe::bytes::{Bytes, BytesMut};
 use netframe::{
-    Client, CloseKind, ConnectionInfo, Endpoint, EndpointKind, Handle, Limits, Protocol, Result,
-    Timeout, Transport,
+    Client, CloseKind, ConnectionInfo, EndpointKind, Handle, Limits, Protocol, Result, Timeout,
+    Transport,
 };
 use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, oneshot};
@@ -32,7 +33,7 @@ pub(super) fn connect(args: Connect) -> Result<ExitCode, Failure> {
     if args.endpoint.kind() == EndpointKind::Stdio {
         return Err(Failure::ConnectStdio);
     }
-    log::start(args.log);
+    log::start(args.log.clone());
     let asked = signals::watch().map_err(|source| Failure::Signals { source })?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime: Runtime = runtime.map_err(|source| Failure::Runtime { source })?;
@@ -40,13 +41,14 @@ pub(super) fn connect(args: Connect) -> Result<ExitCode, Failure> {
         tokio::select! {
             biased;
             Ok(signal) = asked => Ok(ExitCode::from(signal.exit_code())),
-            outcome = converse(args.endpoint, args.timeout) => outcome.map(|()| ExitCode::SUCCESS),
+            outcome = converse(args) => outcome.map(|()| ExitCode::SUCCESS),
         }
     })
 }
 
 /// Everything from the first packet to the last byte on stdout.
-async fn converse(endpoint: Endpoint, timeout: Duration) -> Result<(), Failure> {
+async fn converse(args: Connect) -> Result<(), Failure> {
+    let Connect { endpoint, timeout, chunk, wait, .. } = args;
     let (received, chunks) = mpsc::channel(CHUNKS);
     let mut limits = Limits::default();
     limits.high_watermark = CHUNKS * CHUNK_LEN;
@@ -55,13 +57,25 @@ async fn converse(endpoint: Endpoint, timeout: Duration) -> Result<(), Failure> 
     // Whoever is at a terminal may think, and a peer may be slow.
     limits.idle_timeout = Timeout::Never;
     limits.write_stall_timeout = Timeout::Never;
-    let to_stdout = move |_: &ConnectionInfo| ToStdout(received.clone());
-    let client = Client::builder(to_stdout).limits(limits).connect(&endpoint).await?;
+    let of_datagrams = endpoint.kind().is_datagram();
+    let client = if of_datagrams {
+        let to_stdout = move |_: &_| datagrams::ToStdout::new(received.clone(), wait);
+        Client::builder(netframe::datagrams(to_stdout)).limits(limits).connect(&endpoint).await?
+    } else {
+        let to_stdout = move |_: &ConnectionInfo| ToStdout(received.clone());
+        Client::builder(to_stdout).limits(limits).connect(&endpoint).await?
+    };
 
     let (stdin_broke, mut stdin) = oneshot::channel();
     let (stdout_broke, stdout) = oneshot::channel();
     let handle = client.handle();
-    let source = move || send_all(io::stdin(), &handle);
+    let source = move || {
+        if of_datagrams {
+            datagrams::send_all(io::stdin(), chunk, &handle)
+        } else {
+            send_all(io::stdin(), &handle)
+        }
+    };
     start("stdin", client.handle(), source, stdin_broke)?;
     start("stdout", client.handle(), move || write_all(io::stdout(), chunks), stdout_broke)?;
 
@@ -71,10 +85,17 @@ async fn converse(endpoint: Endpoint, timeout: Duration) -> Result<(), Failure> 
         return Err(Failure::Stdout { source });
     }
     if let Ok(source) = stdin.try_recv() {
-        return Err(Failure::Stdin { source });
+        return Err(match source.kind() {
+            io::ErrorKind::InvalidInput if of_datagrams => Failure::Datagram { source },
+            _ => Failure::Stdin { source },
+        });
     }
     match reason.kind() {
         CloseKind::Eof | CloseKind::Closed => Ok(()),
+        CloseKind::Error if of_datagrams => Err(Failure::Unreachable {
+            endpoint: Box::new(endpoint),
+            cause: reason.source().map_or_else(|| reason.to_string(), ToString::to_string),
+        }),
         _ => Err(Failure::Lost { endpoint: Box::new(endpoint), reason }),
     }
 }

@@ -29,8 +29,12 @@ pub(super) enum Failure {
     Runtime { source: io::Error },
     #[error("cannot read stdin")]
     Stdin { source: io::Error },
+    #[error("cannot send what is on stdin, of which `--chunk` makes shorter datagrams")]
+    Datagram { source: io::Error },
     #[error("cannot write to stdout")]
     Stdout { source: io::Error },
+    #[error("cannot reach {endpoint}: {cause}")]
+    Unreachable { endpoint: Box<Endpoint>, cause: String },
     #[error("lost the connection to {endpoint}: {reason}")]
     Lost { endpoint: Box<Endpoint>, reason: CloseReason },
 }
@@ -44,14 +48,17 @@ impl Failure {
                 netframe::Error::Endpoint(_)
                 | netframe::Error::Limits(_)
                 | netframe::Error::Unsupported { .. }
-                | netframe::Error::NeedsStream { .. } => 2,
+                | netframe::Error::NeedsStream { .. }
+                | netframe::Error::NeedsDatagrams { .. } => 2,
                 _ => 1,
             },
             Self::Signals { .. }
             | Self::Listener { .. }
             | Self::Runtime { .. }
             | Self::Stdin { .. }
+            | Self::Datagram { .. }
             | Self::Stdout { .. }
+            | Self::Unreachable { .. }
             | Self::Lost { .. } => 1,
         })
     }

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use crate::program::{Program, ask};
 
 /// Makes stdin descriptor 3, as which the first socket is passed on.
-const AS_3: &str = r#"exec "$0" "$@" 3<&0 </dev/null"#;
+pub(crate) const AS_3: &str = r#"exec "$0" "$@" 3<&0 </dev/null"#;
 
 /// As systemd passes on one socket, with a name.
 const AS_WEB: &str = r#"

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod connect;
+mod datagrams;
 mod errors;
 mod inherited;
 mod program;

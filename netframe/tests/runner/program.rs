@@ -20,7 +20,7 @@ pub(crate) struct Program {
     stdout: Option<Receiver<String>>,
     stderr: Receiver<String>,
     logged: String,
-    /// Where it listens, in the order of its lines on stdout.
+    /// Where it listens by IP, in the order of its lines on stdout.
     pub(crate) addrs: Vec<SocketAddr>,
 }
 
@@ -66,20 +66,23 @@ impl Program {
         Self { child, stdout, stderr, logged: String::new(), addrs: Vec::new() }
     }
 
-    /// Starts `netframe serve` and waits until all its TCP endpoints are ready.
+    /// Starts `netframe serve` and waits until all its endpoints are ready.
     pub(crate) fn serve(args: &[&str]) -> Self {
         let program = Self::start(&[&["serve"], args].concat());
         program.listening(args[0], args.iter().filter(|arg| arg.contains("://")).count())
     }
 
-    /// Waits until it serves this protocol on as many TCP endpoints.
+    /// Waits until it serves this protocol on as many endpoints.
     pub(crate) fn listening(mut self, protocol: &str, count: usize) -> Self {
         for _ in 0..count {
             let Some(line) = self.stdout.as_ref().and_then(next) else {
                 panic!("it ended: {}", self.end().stderr);
             };
-            let addr = line.strip_prefix(&format!("listening {protocol} tcp://"));
-            self.addrs.push(addr.expect(&line).trim_end().parse().expect(&line));
+            let endpoint = line.strip_prefix(&format!("listening {protocol} ")).expect(&line);
+            let (_, address) = endpoint.trim_end().split_once("://").expect(&line);
+            if !address.starts_with(['/', '@']) {
+                self.addrs.push(address.parse().expect(&line));
+            }
         }
         self
     }
