@@ -6,6 +6,9 @@
 //! | `shout.rs` | a protocol of one's own in twenty lines, with its test: the ones in README.md |
 //! | `hello_server.rs`, `hello_client.rs` | both sides of a connection, on port 12345 |
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
+//! | `any_transport.rs` | the same protocol over TCP, UDP and Unix sockets, by arguments |
+//! | `multicast_discovery.rs` | a `DatagramProtocol`: who is there? |
+//! | `udp_request.rs` | questions over UDP that are asked again until they are answered |
 //! | `test_without_network.rs` | tests without a network, a runtime or a clock |
 //!
 //! ```text

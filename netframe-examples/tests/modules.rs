@@ -12,4 +12,5 @@ examples! {
     "../examples/await_database.rs" await_database
     "../examples/shout.rs" shout
     "../examples/test_without_network.rs" test_without_network
+    "../examples/udp_request.rs" udp_request
 }

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -64,6 +64,64 @@ async fn await_database_answers_in_order() {
     let asked =
         ["apple", "plum", "pear", "pear", "plum"].map(|fruit| format!("asked for {fruit}\n"));
     assert_eq!(lookup.rest().await, asked.concat());
+}
+
+#[tokio::test]
+async fn any_transport_answers_on_each() {
+    let path = env::temp_dir().join(format!("netframe-any-{}.sock", std::process::id()));
+    let unix = format!("unix://{}", path.display());
+    let mut example = Example::run("any_transport", &[ANY_PORT, "udp://127.0.0.1:0", &unix]);
+    let addr = example.listening().await;
+    assert_eq!(ask(addr, b"1234").await, "4 bytes over tcp\n");
+    let line = example.stdout.next_line().await.unwrap().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(line.strip_prefix("listening udp://").expect(&line)).await.unwrap();
+    for _ in 0..2 {
+        socket.send(b"a datagram").await.unwrap();
+        let mut answer = [0; 100];
+        let len = timeout(PATIENCE, socket.recv(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer[..len], *b"10 bytes over udp\n");
+    }
+    assert_eq!(example.stdout.next_line().await.unwrap().unwrap(), format!("listening {unix}"));
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "1 bytes over unix\n");
+    example.interrupt().await;
+    example.rest().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn multicast_discovery_finds_who_is_there() {
+    let interface = fs::read_to_string("/sys/class/net/lo/ifindex").unwrap();
+    let lo = interface.trim();
+    let mut services = Vec::new();
+    for name in ["printer", "scanner"] {
+        let mut service = Example::run("multicast_discovery", &["serve", name, lo]);
+        let line = service.stdout.next_line().await.unwrap().unwrap();
+        assert!(line.starts_with("listening udp://0.0.0.0:7071?"), "{line}");
+        services.push(service);
+    }
+    let found = Example::run("multicast_discovery", &["find", lo]).rest().await;
+    for name in ["printer", "scanner"] {
+        assert!(found.contains(&format!("{name} at 127.0.0.1:7071\n")), "{found}");
+    }
+    for service in services {
+        service.interrupt().await;
+        service.rest().await;
+    }
+}
+
+#[tokio::test]
+async fn udp_request_asks_again_and_gives_up() {
+    let printed = Example::run("udp_request", &[]).rest().await;
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines[..2], ["apple: a fruit", "gravel: unknown"]);
+    assert!(lines[2].starts_with("no answer: Connection refused"), "{printed}");
+    assert_eq!(lines.len(), 3, "{printed}");
 }
 
 #[tokio::test]
