@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use netframe::{Endpoint, EndpointKind, Monitor, Reactor, Stats, Workers};
+use netframe::{DatagramStats, Endpoint, EndpointKind, Monitor, Reactor, Stats, Workers};
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -45,6 +45,9 @@ pub(super) fn serve(args: Serve) -> Result<(), Failure> {
     for (name, stats) in monitor.iter().flat_map(Monitor::stats) {
         let Stats { accepted, bytes_in, bytes_out, .. } = stats;
         info!(name, accepted, bytes_in, bytes_out, "stopped: {report}");
+        if stats.datagrams != DatagramStats::default() {
+            info!(name, "of single datagrams: {:?}", stats.datagrams);
+        }
     }
     report.failure.map_or(Ok(()), |source| Err(Failure::Listener { source }))
 }
