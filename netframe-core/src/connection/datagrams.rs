@@ -206,6 +206,11 @@ impl Core {
         self.flags.take(Flags::READABLE)
     }
 
+    /// There may be more to ask the system for.
+    pub(crate) fn read_now(&mut self) {
+        self.flags.set(Flags::READABLE);
+    }
+
     /// Something came. Says whether it was taken; what is not is to be counted.
     pub(crate) fn arrive(&mut self, arrival: Arrival) -> bool {
         let max = if self.wants_data() && !self.flags.any(Flags::PENDING) {

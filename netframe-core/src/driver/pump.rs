@@ -191,8 +191,10 @@ fn poll_receive(
     }
     let mut arrivals = Arrivals { channel, shared };
     if shared.lock().take_read_now() {
-        // An error comes again below.
-        let _ = channel.receive_now(&mut arrivals);
+        // An error comes again with the next receive.
+        if channel.receive_now(&mut arrivals).unwrap_or(false) {
+            shared.lock().read_now();
+        }
         return;
     }
     match channel.poll_receive(cx, &mut arrivals) {
