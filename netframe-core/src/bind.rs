@@ -4,7 +4,8 @@
 mod each;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::each::bind_each;
 
@@ -27,10 +28,10 @@ pub(crate) enum Bound {
     Tcp(tcp::Bound),
     #[cfg(unix)]
     Unix(unix::Bound),
-    /// Datagrams, for one worker: it takes the socket.
+    /// Datagrams, for one worker: the first that asks.
     Datagrams {
-        endpoint: Endpoint,
-        socket: Mutex<Option<Box<BoundSocket>>>,
+        socket: BoundSocket,
+        taken: AtomicBool,
     },
     /// Listeners that need no runtime of their own. It is taken by the first worker, unless it can
     /// be cloned.
@@ -54,8 +55,29 @@ impl Bound {
     }
 
     fn datagrams(socket: BoundSocket) -> Self {
-        let endpoint = socket.endpoint.clone();
-        Self::Datagrams { endpoint, socket: Mutex::new(Some(Box::new(socket))) }
+        Self::Datagrams { socket, taken: AtomicBool::new(false) }
+    }
+
+    /// The same for another service, which is to take over from this one; `None` if it cannot be
+    /// shared.
+    pub(crate) fn try_clone(&self) -> io::Result<Option<Self>> {
+        Ok(match self {
+            Self::Tcp(tcp) => Some(Self::Tcp(tcp.try_clone()?)),
+            #[cfg(unix)]
+            Self::Unix(unix) => Some(Self::Unix(unix.try_clone()?)),
+            Self::Datagrams { socket, .. } => Some(Self::datagrams(socket.for_a_successor()?)),
+            Self::Other { listener, .. } => match &*slot(listener) {
+                Some(listener) => listener.try_clone()?.map(Self::custom),
+                None => None,
+            },
+        })
+    }
+
+    /// Another service receives from now on what comes here.
+    pub(crate) fn pass_on(&self) {
+        if let Self::Datagrams { socket, .. } = self {
+            socket.pass_on();
+        }
     }
 
     /// The endpoint with the real port.
@@ -64,7 +86,8 @@ impl Bound {
             Self::Tcp(tcp) => tcp.endpoint().clone(),
             #[cfg(unix)]
             Self::Unix(unix) => unix.endpoint().clone(),
-            Self::Datagrams { endpoint, .. } | Self::Other { endpoint, .. } => endpoint.clone(),
+            Self::Datagrams { socket, .. } => socket.endpoint.clone(),
+            Self::Other { endpoint, .. } => endpoint.clone(),
         }
     }
 
@@ -74,12 +97,14 @@ impl Bound {
             Self::Tcp(tcp) => Ok(Some(Open::Listener(Box::new(tcp.acceptor()?)))),
             #[cfg(unix)]
             Self::Unix(unix) => Ok(Some(Open::Listener(Box::new(unix.acceptor()?)))),
-            Self::Datagrams { socket, .. } => {
-                let mut slot = socket.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(slot.take().map(Open::Datagrams))
+            Self::Datagrams { socket, taken } => {
+                if taken.swap(true, Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                Ok(Some(Open::Datagrams(Box::new(socket.try_clone()?))))
             }
             Self::Other { listener, .. } => {
-                let mut slot = listener.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut slot = slot(listener);
                 let Some(listener) = &mut *slot else { return Ok(None) };
                 match listener.try_clone()? {
                     Some(clone) => Ok(Some(Open::Listener(clone))),
@@ -88,6 +113,10 @@ impl Bound {
             }
         }
     }
+}
+
+fn slot(listener: &Mutex<Option<Box<dyn Listen>>>) -> MutexGuard<'_, Option<Box<dyn Listen>>> {
+    listener.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Binds `endpoint` for a protocol: one or more sockets, as a name may have several addresses, and
@@ -177,7 +206,7 @@ pub(crate) fn connector(
 }
 
 /// Refuses a protocol that cannot run on what the endpoint carries.
-fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Result<(), Error> {
+pub(crate) fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Result<(), Error> {
     let later = matches!(kind, EndpointKind::Fd | EndpointKind::Systemd);
     if later || needs.fit(kind.is_datagram()) {
         return Ok(()); // of an inherited socket, itself will tell what it carries

@@ -78,7 +78,7 @@ pub use self::limits::{LimitError, Limits, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};
 pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};
-pub use self::reactor::{Monitor, Reactor, ReactorBuilder, Workers};
+pub use self::reactor::{Reactor, ReactorBuilder, Running, ServiceId, ServiceStatus, Workers};
 pub use self::resolve::{Resolve, ResolveError, SystemResolver};
 pub use self::server::{DRAIN_DEADLINE, DrainReport, Server, ServerBuilder};
 pub use self::service::{DatagramStats, Stats};

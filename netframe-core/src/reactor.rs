@@ -1,24 +1,25 @@
 //! [`Reactor`]: serves on worker threads of its own, one `current_thread` runtime each.
 
+mod running;
+mod worker;
+
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::mpsc as std_mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use tokio::runtime;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use self::running::{Running, ServiceId, ServiceStatus};
+use self::worker::{Worker, runtime};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::factory::Factory;
-use crate::home::Home;
-use crate::inbox::Inbox;
-use crate::server::{DRAIN_DEADLINE, DrainReport, ReadyServer, Server, ServerBuilder, ServerPart};
-use crate::service::{Service, Stats};
+use crate::server::{DRAIN_DEADLINE, DrainReport, ReadyServer, Server, ServerBuilder};
+use crate::service::Count;
 
 /// Serves on worker threads of its own, one single-threaded runtime each: a connection never
 /// leaves its worker, and nothing on its path is shared with the others.
@@ -52,13 +53,14 @@ use crate::service::{Service, Stats};
 pub struct Reactor {
     control: runtime::Runtime,
     workers: Vec<Worker>,
+    process: Option<Arc<Count>>,
     servers: Vec<ReadyServer>,
 }
 
 impl Reactor {
     /// A reactor with one worker per core, or as many as are asked for.
     pub fn builder() -> ReactorBuilder {
-        ReactorBuilder { workers: Workers::PerCore }
+        ReactorBuilder { workers: Workers::PerCore, max_connections: None }
     }
 
     /// Binds an endpoint for `factory`, with default limits. Clients may connect from now on; they
@@ -89,7 +91,7 @@ impl Reactor {
     ///
     /// Inside of an async context, where blocking is not allowed: use [`Server`] there.
     pub fn serve(mut self, server: ServerBuilder) -> Result<Self, Error> {
-        let ready = self.control.block_on(server.prepare())?;
+        let ready = self.control.block_on(server.prepare(&[], self.process.clone()))?;
         self.servers.push(ready);
         Ok(self)
     }
@@ -119,7 +121,7 @@ impl Reactor {
         })
     }
 
-    /// As [`run_until`](Self::run_until), with the counters at hand while it serves, and the
+    /// As [`run_until`](Self::run_until), with the services at hand while they run, and the
     /// deadline of the drain as the outcome of `control`. A future that `control` leaves behind in
     /// a task of its own is dropped with the reactor.
     ///
@@ -130,49 +132,24 @@ impl Reactor {
     /// # Panics
     ///
     /// As [`run_until`](Self::run_until).
-    pub fn run<Fut>(self, control: impl FnOnce(Monitor) -> Fut) -> Result<DrainReport, Error>
+    pub fn run<Fut>(self, control: impl FnOnce(Running) -> Fut) -> Result<DrainReport, Error>
     where
         Fut: Future<Output = Instant>,
     {
-        let Self { control: runtime, workers, servers } = self;
+        let Self { control: runtime, workers, process, servers } = self;
         let (failed, mut failures) = mpsc::channel(1);
-        let servers: Vec<_> = servers.into_iter().map(Arc::new).collect();
-        let mut parts = Vec::new();
-        for worker in &workers {
-            for server in &servers {
-                parts.push((Arc::clone(&server.service), worker.start(server, &failed)?));
-            }
-        }
-        let monitor = Monitor {
-            services: servers
-                .iter()
-                .map(|server| {
-                    let homes =
-                        parts.iter().filter(|(service, _)| Arc::ptr_eq(service, &server.service));
-                    let homes = homes.map(|(_, part)| Arc::clone(part.home())).collect();
-                    (Arc::clone(&server.service), homes)
-                })
-                .collect(),
-        };
-        drop(servers); // with its acceptors a listener closes
+        let links = workers.iter().map(Worker::link).collect();
+        let running = Running::new(links, process, failed);
         runtime.block_on(async {
+            running.start_all(servers).await?;
             let (deadline, failure) = tokio::select! {
                 biased;
-                deadline = control(monitor) => (deadline, None),
+                deadline = control(running.clone()) => (deadline, None),
                 Some(failure) = failures.recv() => (Instant::now() + DRAIN_DEADLINE, Some(failure)),
-                () = exhausted(&mut parts) => (Instant::now(), None),
+                () = running.exhausted() => (Instant::now(), None),
             };
-            // Nothing is accepted any more, on any worker, before a connection is asked to finish.
-            for (_, part) in &mut parts {
-                part.stop_accepting().await;
-            }
-            let mut drains: JoinSet<_> =
-                parts.into_iter().map(|(_, part)| part.drain(deadline)).collect();
-            let mut report = DrainReport { failure, ..DrainReport::default() };
-            while let Some(drained) = drains.join_next().await {
-                report.merge(drained.unwrap_or_default());
-            }
-            report.failure = report.failure.or_else(|| failures.try_recv().ok());
+            let mut report = running.stop_all(deadline).await;
+            report.failure = failure.or_else(|| failures.try_recv().ok());
             Ok(report)
         })
     }
@@ -184,33 +161,24 @@ impl fmt::Debug for Reactor {
     }
 }
 
-/// The counters of a running reactor.
-#[derive(Clone, Debug)]
-pub struct Monitor {
-    services: Vec<(Arc<Service>, Vec<Arc<Home>>)>,
-}
-
-impl Monitor {
-    /// What each service has seen so far, by its name.
-    pub fn stats(&self) -> Vec<(String, Stats)> {
-        let stats = |(service, homes): &(Arc<Service>, Vec<Arc<Home>>)| {
-            let live = homes.iter().map(|home| home.live_traffic());
-            (service.name.clone(), Stats::new(service, live))
-        };
-        self.services.iter().map(stats).collect()
-    }
-}
-
 /// Builds a [`Reactor`].
 #[derive(Clone, Debug)]
 pub struct ReactorBuilder {
     workers: Workers,
+    max_connections: Option<NonZeroUsize>,
 }
 
 impl ReactorBuilder {
     /// How many worker threads there are.
     pub fn workers(mut self, workers: Workers) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Connections at once of all services together, exact, besides the limit that each has for
+    /// itself. At the limit none of them accepts. Unlimited where it is not called.
+    pub fn max_connections(mut self, count: NonZeroUsize) -> Self {
+        self.max_connections = Some(count);
         self
     }
 
@@ -227,7 +195,8 @@ impl ReactorBuilder {
         };
         let control = runtime().map_err(failed)?;
         let workers = (0..count).map(Worker::spawn).collect::<io::Result<_>>().map_err(failed)?;
-        Ok(Reactor { control, workers, servers: Vec::new() })
+        let process = self.max_connections.map(|max| Arc::new(Count::new(max.get())));
+        Ok(Reactor { control, workers, process, servers: Vec::new() })
     }
 }
 
@@ -238,71 +207,4 @@ pub enum Workers {
     PerCore,
     /// This many.
     Count(NonZeroUsize),
-}
-
-/// One thread with its runtime; it ends when it is dropped.
-struct Worker {
-    jobs: Option<mpsc::UnboundedSender<Job>>,
-    inbox: Arc<Inbox>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// What a worker does for the reactor, inside of its runtime.
-type Job = Box<dyn FnOnce() + Send>;
-
-impl Worker {
-    fn spawn(index: usize) -> io::Result<Self> {
-        let runtime = runtime()?;
-        let inbox = Arc::new(Inbox::default());
-        let (jobs, mut todo) = mpsc::unbounded_channel::<Job>();
-        let reader = Arc::clone(&inbox);
-        let thread = thread::Builder::new().name(format!("netframe-{index}")).spawn(move || {
-            runtime.block_on(async {
-                tokio::spawn(reader.run());
-                while let Some(job) = todo.recv().await {
-                    job();
-                }
-            });
-        })?;
-        Ok(Self { jobs: Some(jobs), inbox, thread: Some(thread) })
-    }
-
-    /// Starts a server's part on this worker.
-    fn start(
-        &self,
-        server: &Arc<ReadyServer>,
-        failed: &mpsc::Sender<io::Error>,
-    ) -> Result<ServerPart, Error> {
-        let (done, started) = std_mpsc::channel();
-        let (server, failed, inbox) = (Arc::clone(server), failed.clone(), Arc::clone(&self.inbox));
-        let job: Job = Box::new(move || {
-            // Nobody listens only when the reactor has given up already.
-            let _ = done.send(server.start(Some(inbox), &failed));
-        });
-        let gone = || Error::Worker { source: io::ErrorKind::BrokenPipe.into() };
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job).map_err(|_| gone())?;
-        started.recv().map_err(|_| gone())?
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // An error is a panic of the thread, which has been printed.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Waits until every part is exhausted; one that is stays so.
-async fn exhausted(parts: &mut [(Arc<Service>, ServerPart)]) {
-    for (_, part) in parts {
-        part.exhausted().await;
-    }
-}
-
-fn runtime() -> io::Result<runtime::Runtime> {
-    runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::acceptor::Acceptor;
-use crate::bind::{Bound, Open, bind};
+use crate::bind::{Bound, Open, bind, fits};
 use crate::connection::Core;
 use crate::driver::{caught_async, panic_text};
 use crate::endpoint::Endpoint;
@@ -26,7 +26,7 @@ use crate::listener::Listen;
 use crate::owner::own;
 use crate::protocol::Needs;
 use crate::resolve::{Resolve, SystemResolver};
-use crate::service::{Service, Stats};
+use crate::service::{Count, Service, Stats};
 use crate::sessions::Sessions;
 use crate::transport::mem::MemNetwork;
 
@@ -132,6 +132,7 @@ impl Server {
     ///
     /// Dropping the future drops the server: connections that are still open are aborted.
     pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
+        self.part.stop_accepting().await;
         let mut report = self.part.drain(Instant::now() + deadline).await;
         // The acceptors have ended, so that whatever broke one of them has been told.
         report.failure = self.failures.try_recv().ok();
@@ -247,31 +248,41 @@ impl ServerBuilder {
     ///
     /// An endpoint does not fit the protocol or cannot be listened on, or a limit cannot be.
     pub async fn bind(self) -> Result<Server, Error> {
-        let ready = self.prepare().await?;
+        let ready = self.prepare(&[], None).await?;
         let (failed, failures) = mpsc::channel(1);
         let part = ready.start(None, &failed)?;
         Ok(Server { service: ready.service, endpoints: ready.endpoints, part, failures })
     }
 
-    /// Binds every endpoint; nothing is accepted yet.
-    pub(crate) async fn prepare(self) -> Result<ReadyServer, Error> {
+    /// Binds every endpoint, but for those whose listeners `predecessors` have; nothing is accepted
+    /// yet. `process` counts the connections of all services.
+    pub(crate) async fn prepare(
+        self,
+        predecessors: &[&ReadyServer],
+        process: Option<Arc<Count>>,
+    ) -> Result<ReadyServer, Error> {
         self.limits.validate()?;
         let needs = self.factory.needs();
-        let mut bound = Vec::new();
+        let mut places = Vec::new();
         for place in self.places {
             match place {
                 Place::Endpoint(endpoint) => {
-                    bound.extend(bind(&endpoint, needs, &self.network, &*self.resolver).await?);
+                    let mut bound = take_over(&endpoint, needs, predecessors)?;
+                    if bound.is_empty() {
+                        bound = bind(&endpoint, needs, &self.network, &*self.resolver).await?;
+                    }
+                    places.push((Some(endpoint), bound));
                 }
-                Place::Listener(listener) => bound.push(Bound::custom(listener)),
+                Place::Listener(listener) => places.push((None, vec![Bound::custom(listener)])),
             }
         }
-        let endpoints: Vec<_> = bound.iter().map(Bound::endpoint).collect();
+        let bound = || places.iter().flat_map(|(_, bound)| bound);
+        let endpoints: Vec<_> = bound().map(Bound::endpoint).collect();
         let name = self.name.unwrap_or_else(|| {
             endpoints.first().map_or_else(|| "server".to_owned(), Endpoint::to_string)
         });
-        let service = Service::new(name, self.limits);
-        Ok(ReadyServer { service, endpoints, factory: self.factory, bound })
+        let service = Service::of_process(name, self.limits, process);
+        Ok(ReadyServer { service, endpoints, factory: self.factory, places })
     }
 }
 
@@ -289,10 +300,34 @@ pub(crate) struct ReadyServer {
     pub(crate) service: Arc<Service>,
     pub(crate) endpoints: Vec<Endpoint>,
     factory: Arc<dyn DynFactory>,
-    bound: Vec<Bound>,
+    /// What is bound for each endpoint asked for, and for listeners of the user's own.
+    places: Vec<(Option<Endpoint>, Vec<Bound>)>,
+}
+
+/// What `predecessors` have bound for `endpoint`, if it can be shared.
+fn take_over(
+    endpoint: &Endpoint,
+    needs: Needs,
+    predecessors: &[&ReadyServer],
+) -> Result<Vec<Bound>, Error> {
+    fits(endpoint, endpoint.kind(), needs)?;
+    let places = predecessors.iter().flat_map(|server| &server.places);
+    let same = places.filter(|(asked, _)| asked.as_ref() == Some(endpoint));
+    let clones = same.flat_map(|(_, bound)| bound).filter_map(|one| one.try_clone().transpose());
+    let cloned: io::Result<_> = clones.collect();
+    cloned.map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })
 }
 
 impl ReadyServer {
+    /// The successor receives what comes to those listeners that both have.
+    pub(crate) fn pass_on_to(&self, successor: &Self) {
+        for (asked, bound) in &self.places {
+            if asked.is_some() && successor.places.iter().any(|(other, _)| other == asked) {
+                bound.iter().for_each(Bound::pass_on);
+            }
+        }
+    }
+
     /// Starts to accept in the current runtime, which is one worker of the server.
     pub(crate) fn start(
         &self,
@@ -302,17 +337,20 @@ impl ReadyServer {
         let home = Home::start(Arc::clone(&self.service), inbox);
         let stop = CancellationToken::new();
         let mut runs = Vec::new();
-        for bound in &self.bound {
+        for bound in self.places.iter().flat_map(|(_, bound)| bound) {
             let run = bound.open().and_then(|open| {
                 open.map(|open| self.serve(open, &home, stop.clone())).transpose()
             });
             let listen = |source| Error::Listen { endpoint: Box::new(bound.endpoint()), source };
             runs.extend(run.map_err(listen)?);
         }
-        let mut acceptors = JoinSet::new();
+        let mut acceptors = Vec::new();
         for run in runs {
             let failed = failed.clone();
-            acceptors.spawn(async move {
+            let ended = CancellationToken::new();
+            let end = ended.clone().drop_guard();
+            let task = tokio::spawn(async move {
+                let _end = end;
                 let error = match caught_async(run).await {
                     Ok(Ok(())) => return,
                     Ok(Err(error)) => error,
@@ -321,6 +359,7 @@ impl ReadyServer {
                 // A failure that was told already is in the way only of another one.
                 let _ = failed.try_send(error);
             });
+            acceptors.push((task.abort_handle(), ended));
         }
         Ok(ServerPart { home, stop, acceptors })
     }
@@ -336,12 +375,11 @@ impl ReadyServer {
         Ok(match open {
             Open::Listener(listener) => Box::pin(Acceptor::new(listener, factory, home).run(stop)),
             Open::Datagrams(bound) => {
-                let (endpoint, bounds) = (bound.endpoint.clone(), bound.bounds);
-                let socket = bound.start()?;
                 if factory.needs() == Needs::Datagram {
-                    Box::pin(own(socket, endpoint, factory, home, stop))
+                    let endpoint = bound.endpoint.clone();
+                    Box::pin(own(bound.start()?, endpoint, factory, home, stop))
                 } else {
-                    Box::pin(Sessions::new(socket, endpoint, bounds, factory, home).run(stop))
+                    Box::pin(Sessions::start(*bound, factory, home)?.run(stop))
                 }
             }
         })
@@ -352,7 +390,8 @@ impl ReadyServer {
 pub(crate) struct ServerPart {
     home: Arc<Home>,
     stop: CancellationToken,
-    acceptors: JoinSet<()>,
+    /// The tasks that accept, each with a token that is cancelled when it has ended.
+    acceptors: Vec<(AbortHandle, CancellationToken)>,
 }
 
 impl ServerPart {
@@ -361,20 +400,26 @@ impl ServerPart {
     }
 
     /// Waits until no listener accepts any more and the last connection has ended.
-    pub(crate) async fn exhausted(&mut self) {
-        while self.acceptors.join_next().await.is_some() {}
+    pub(crate) async fn exhausted(&self) {
+        self.accepted().await;
         self.home.emptied().await;
     }
 
-    /// Stops accepting, and waits until it has stopped.
-    pub(crate) async fn stop_accepting(&mut self) {
-        self.stop.cancel();
-        while self.acceptors.join_next().await.is_some() {}
+    /// Waits until no listener accepts any more.
+    async fn accepted(&self) {
+        for (_, ended) in &self.acceptors {
+            ended.cancelled().await;
+        }
     }
 
-    /// Stops accepting, drains until `deadline`, aborts the rest, and reports.
-    pub(crate) async fn drain(mut self, deadline: Instant) -> DrainReport {
-        self.stop_accepting().await;
+    /// Stops accepting, and waits until it has stopped.
+    pub(crate) async fn stop_accepting(&self) {
+        self.stop.cancel();
+        self.accepted().await;
+    }
+
+    /// Drains until `deadline`, aborts the rest, and reports. Nothing is accepted any more.
+    pub(crate) async fn drain(&self, deadline: Instant) -> DrainReport {
         let open = self.home.live();
         self.home.drain();
         let in_time = timeout_at(deadline, self.home.emptied()).await.is_ok();
@@ -403,6 +448,7 @@ impl ServerPart {
 impl Drop for ServerPart {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.acceptors.iter().for_each(|(task, _)| task.abort());
         self.abort();
     }
 }

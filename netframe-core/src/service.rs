@@ -20,30 +20,45 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(name: impl Into<String>, limits: Limits) -> Arc<Self> {
+        Self::of_process(name, limits, None)
+    }
+
+    /// One of several services, whose connections `process` counts together.
+    pub(crate) fn of_process(
+        name: impl Into<String>,
+        limits: Limits,
+        process: Option<Arc<Count>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
-            permits: Permits::new(limits.max_connections),
+            permits: Permits { own: Count::new(limits.max_connections), process },
             limits,
             counters: Counters::default(),
         })
     }
 }
 
-/// An exact count of connections, and the acceptors that wait for room.
+/// Exact counts of connections: of the service, and of the process if that has a limit.
 #[derive(Debug)]
 pub(crate) struct Permits {
+    own: Count,
+    process: Option<Arc<Count>>,
+}
+
+/// An exact count of connections, and the acceptors that wait for room.
+#[derive(Debug)]
+pub(crate) struct Count {
     max: usize,
     live: AtomicUsize,
     parked: Mutex<Vec<Waker>>,
 }
 
-impl Permits {
-    fn new(max: usize) -> Self {
+impl Count {
+    pub(crate) fn new(max: usize) -> Self {
         Self { max, live: AtomicUsize::new(0), parked: Mutex::default() }
     }
 
-    /// Takes a permit if there is one.
-    pub(crate) fn try_acquire(&self) -> bool {
+    fn try_acquire(&self) -> bool {
         self.live
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |live| {
                 (live < self.max).then_some(live + 1)
@@ -51,18 +66,57 @@ impl Permits {
             .is_ok()
     }
 
-    /// Takes a permit, or has `cx` woken when one may be free.
-    fn poll_acquire(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.try_acquire() {
-            return Poll::Ready(());
-        }
+    /// Has `cx` woken when there may be room.
+    fn park(&self, cx: &Context<'_>) {
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         if !parked.iter().any(|waker| waker.will_wake(cx.waker())) {
             parked.push(cx.waker().clone());
         }
-        drop(parked);
-        // A permit freed before the waker was parked woke nobody.
-        if self.try_acquire() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn release(&self) {
+        self.live.fetch_sub(1, Ordering::SeqCst);
+        let parked =
+            std::mem::take(&mut *self.parked.lock().unwrap_or_else(PoisonError::into_inner));
+        for waker in parked {
+            waker.wake();
+        }
+    }
+}
+
+impl Permits {
+    /// Takes a permit if there is one.
+    pub(crate) fn try_acquire(&self) -> bool {
+        self.acquire().is_ok()
+    }
+
+    /// Takes a permit, or says which count is full.
+    fn acquire(&self) -> Result<(), &Count> {
+        if !self.own.try_acquire() {
+            return Err(&self.own);
+        }
+        match &self.process {
+            Some(process) if !process.try_acquire() => {
+                self.own.release();
+                Err(process)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a permit, or has `cx` woken when one may be free.
+    fn poll_acquire(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut parked = [false; 2];
+        loop {
+            let Err(full) = self.acquire() else { return Poll::Ready(()) };
+            let parked = &mut parked[usize::from(std::ptr::eq(full, &self.own))];
+            if *parked {
+                return Poll::Pending;
+            }
+            // And looks again: a permit freed before the waker was parked woke nobody.
+            full.park(cx);
+            *parked = true;
+        }
     }
 
     /// Runs `attempt` only while there is a permit, and holds it only while `attempt` is polled:
@@ -87,12 +141,10 @@ impl Permits {
 
     /// Gives a permit back and wakes every acceptor that waits for one.
     pub(crate) fn release(&self) {
-        self.live.fetch_sub(1, Ordering::SeqCst);
-        let parked =
-            std::mem::take(&mut *self.parked.lock().unwrap_or_else(PoisonError::into_inner));
-        for waker in parked {
-            waker.wake();
+        if let Some(process) = &self.process {
+            process.release();
         }
+        self.own.release();
     }
 }
 

@@ -31,7 +31,7 @@ use crate::info::Origin;
 use crate::listener::Incoming;
 use crate::service::Counters;
 use crate::shared::Shared;
-use crate::transport::datagram::{Channel, DatagramSocket};
+use crate::transport::datagram::{BoundSocket, Channel, DatagramSocket, PassedOn};
 
 /// Batches received after the stop, at most; far more than a socket's buffer holds.
 const MAX_LAST: usize = 65_536;
@@ -48,6 +48,7 @@ pub(crate) struct Sessions {
     origin: Arc<Origin>,
     table: Arc<Table<Arc<Shared>>>,
     bounds: Bounds,
+    passed_on: PassedOn,
     /// No peer gets a new session any more.
     stopped: bool,
     backoff: Backoff,
@@ -74,27 +75,40 @@ impl Drop for Place {
 }
 
 impl Sessions {
-    pub(crate) fn new(
-        socket: Arc<DatagramSocket>,
-        endpoint: Endpoint,
-        bounds: Bounds,
+    /// The sessions on a bound socket, which is tied to the current runtime.
+    pub(crate) fn start(
+        bound: BoundSocket,
         factory: Arc<dyn DynFactory>,
         home: Arc<Home>,
-    ) -> Self {
-        let origin = Arc::new(Origin::new(endpoint.kind(), socket.local().clone()));
-        let table = Arc::new(Table::new());
-        let backoff = Backoff::default();
-        Self { socket, endpoint, factory, home, origin, table, bounds, stopped: false, backoff }
+    ) -> io::Result<Self> {
+        let (endpoint, bounds) = (bound.endpoint.clone(), bound.bounds);
+        let passed_on = bound.passed_on.clone();
+        let socket = bound.start()?;
+        Ok(Self {
+            origin: Arc::new(Origin::new(endpoint.kind(), socket.local().clone())),
+            table: Arc::new(Table::new()),
+            stopped: false,
+            backoff: Backoff::default(),
+            socket,
+            endpoint,
+            factory,
+            home,
+            bounds,
+            passed_on,
+        })
     }
 
     /// Receives for all sessions, and starts new ones, until `stop`. Those that live then are
-    /// served to their end by a task of their own.
+    /// served to their end by a task of their own; they receive no more if the socket was passed on.
     ///
     /// # Errors
     ///
     /// The socket is broken; receiving again cannot help.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
         self.receive_until(stop.cancelled()).await?;
+        if self.passed_on.get() {
+            return Ok(());
+        }
         let mut batch = VecDeque::new();
         for _ in 0..MAX_LAST {
             let more = self.socket.receive_now(&mut batch).unwrap_or(false);
@@ -158,7 +172,7 @@ impl Sessions {
                 Counters::add(&counters.waiting);
             }
         } else if !self.stopped && self.make_room().await {
-            self.start(datagram);
+            self.start_session(datagram);
         } else {
             Counters::add(&counters.no_room);
         }
@@ -180,7 +194,7 @@ impl Sessions {
     }
 
     /// Starts the session of a newcomer.
-    fn start(&self, datagram: Datagram) {
+    fn start_session(&self, datagram: Datagram) {
         let peer = datagram.from.clone();
         let number = self.table.number();
         let place = Place { table: Arc::clone(&self.table), peer: peer.clone(), number };

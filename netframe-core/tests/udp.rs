@@ -4,16 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "this is all test code")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use netframe_core::bytes::BytesMut;
 use netframe_core::{
     Client, CloseKind, ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport, Error,
-    Protocol, Result, Server, Transport, datagrams, stream_fn,
+    Protocol, Reactor, Result, Server, Transport, Workers, datagrams, stream_fn,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 struct Echo;
 
@@ -280,11 +281,30 @@ async fn a_silent_session_ends_after_its_idle_time() {
     let server = Server::bind("udp://127.0.0.1:0?session_idle=7s", factory).await.unwrap();
     let socket = socket("127.0.0.1:0").await;
     socket.send_to(b"x", addr(&server)).await.unwrap();
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let kind = seen.recv().await.unwrap();
     assert_eq!(kind, CloseKind::Timeout(netframe_core::TimeoutKind::Idle));
     let after = started.elapsed();
     assert!(after >= Duration::from_secs(7) && after < Duration::from_secs(8), "{after:?}");
+}
+
+#[test]
+fn a_socket_is_taken_over_by_the_service_that_follows() {
+    let server = || Server::builder(|_: &ConnectionInfo| Echo).listen("udp://127.0.0.1:0").unwrap();
+    let reactor = Reactor::builder().workers(Workers::Count(NonZeroUsize::MIN)).build().unwrap();
+    let reactor = reactor.serve(server()).unwrap();
+    let to = reactor.endpoints().next().unwrap().address().socket_addr().unwrap();
+    let report = reactor.run(|running| async move {
+        let peer = socket("127.0.0.1:0").await;
+        for change in 0..20 {
+            peer.send_to(&[change], to).await.unwrap();
+            assert_eq!(receive(&peer).await.0, [change], "by the service that follows");
+            let old = running.services().into_iter().find(|one| !one.stopping).unwrap();
+            running.replace(&[old.id], vec![server()], Duration::ZERO).await.unwrap();
+        }
+        Instant::now()
+    });
+    assert!(report.unwrap().failure.is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ mod multicast;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::Interest;
@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 #[cfg(unix)]
 use tokio::net::UnixDatagram;
 
-pub(crate) use self::bound::{BoundSocket, connected, whole};
+pub(crate) use self::bound::{BoundSocket, PassedOn, connected, whole};
 pub(crate) use self::channel::Channel;
 pub(crate) use self::multicast::Multicast;
 use crate::addr::Addr;
@@ -56,7 +56,7 @@ enum Raw {
     Udp(UdpSocket),
     /// The file is dropped before the socket: without one it is free for others to replace.
     #[cfg(unix)]
-    Unix(#[expect(dead_code, reason = "held")] Option<SocketFile>, UnixDatagram),
+    Unix(#[expect(dead_code, reason = "held")] Option<Arc<SocketFile>>, UnixDatagram),
 }
 
 impl DatagramSocket {
@@ -73,7 +73,7 @@ impl DatagramSocket {
     #[cfg(unix)]
     pub(crate) fn unix(
         socket: std::os::unix::net::UnixDatagram,
-        file: Option<SocketFile>,
+        file: Option<Arc<SocketFile>>,
     ) -> io::Result<Self> {
         let local = addr_of(&socket.local_addr()?);
         let raw = Raw::Unix(file, UnixDatagram::from_std(socket)?);

@@ -67,6 +67,11 @@ impl Bound {
         &self.endpoint
     }
 
+    /// The same socket again.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { endpoint: self.endpoint.clone(), socket: self.socket.try_clone()? })
+    }
+
     /// An acceptor that is tied to the current runtime.
     pub(crate) fn acceptor(&self) -> io::Result<TcpAcceptor> {
         Ok(TcpAcceptor {

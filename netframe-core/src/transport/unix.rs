@@ -125,6 +125,12 @@ impl Bound {
         &self.endpoint
     }
 
+    /// The same socket again.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        let (endpoint, file) = (self.endpoint.clone(), self.file.clone());
+        Ok(Self { endpoint, file, socket: self.socket.try_clone()? })
+    }
+
     /// An acceptor that is tied to the current runtime.
     pub(crate) fn acceptor(&self) -> io::Result<UnixAcceptor> {
         let listener = UnixListener::from_std(self.socket.try_clone()?);

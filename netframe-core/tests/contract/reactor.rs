@@ -1,14 +1,18 @@
 //! [`Reactor`](netframe_core::Reactor): the same rules on worker threads of its own.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use netframe_core::bytes::Bytes;
 use netframe_core::transport::mem::MemNetwork;
-use netframe_core::{DrainReport, Factory, Handle, Reactor, Server, Workers};
+use netframe_core::{
+    ConnectionInfo, DrainReport, Endpoint, Factory, Handle, Reactor, Server, Workers, factory_fn,
+};
 
 use crate::accept::Single;
 use crate::probe::{Probe, done, echo};
@@ -45,11 +49,16 @@ on_a_reactor! {
     a_reactor_aborts_at_the_deadline,
     reactors_start_and_stop_many_times,
     a_reactor_ends_with_the_last_connection_of_an_exhausted_listener,
+    services_are_replaced_without_losing_a_connection,
+    a_change_that_fails_changes_nothing,
+    the_connection_limit_of_a_process_is_exact_over_all_services,
 }
+
+const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 fn reactor(net: Net, factory: impl Factory, max: usize) -> (Reactor, Dialer) {
     let network = MemNetwork::new();
-    let workers = Workers::Count(NonZeroUsize::new(2).unwrap());
+    let workers = Workers::Count(TWO);
     let server = Server::builder(factory)
         .limits(limits(|l| l.max_connections = max))
         .network(network.clone())
@@ -132,7 +141,7 @@ fn handles_work_across_workers(net: Net) {
             seen.made().await;
             // The handler has begun; its handle is listed when it is done.
             while all.lock().unwrap().len() < clients.len() {
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         }
         for n in 0..handles {
@@ -240,14 +249,14 @@ fn a_reactor_aborts_at_the_deadline(net: Net) {
     let (probe, mut seen) = Probe::new();
     let (reactor, dialer) = reactor(net, probe.on_draining(|_| done(())), 1000);
     let mut kept = Vec::new();
-    let report = reactor.run(|monitor| {
+    let report = reactor.run(|running| {
         let kept = &mut kept;
         async move {
             for _ in 0..4 {
                 kept.push(dialer.connect().await.unwrap());
                 seen.made().await;
             }
-            until(|| monitor.stats()[0].1.live == 4).await;
+            until(|| running.services()[0].stats.live == 4).await;
             Instant::now() + Duration::from_millis(1)
         }
     });
@@ -266,7 +275,7 @@ fn reactors_start_and_stop_many_times(net: Net) {
 }
 
 fn a_reactor_ends_with_the_last_connection_of_an_exhausted_listener(net: Net) {
-    let workers = Workers::Count(NonZeroUsize::new(2).unwrap());
+    let workers = Workers::Count(TWO);
     // It listens in a runtime of its own, which has to go on.
     let outside = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (listener, dialer) = outside.block_on(Single::new(net));
@@ -278,4 +287,120 @@ fn a_reactor_ends_with_the_last_connection_of_an_exhausted_listener(net: Net) {
     let report = reactor.run_until(within(std::future::pending::<()>())).unwrap();
     outside.block_on(client).unwrap();
     assert_eq!((report.drained, report.aborted), (0, 0));
+}
+
+fn services_are_replaced_without_losing_a_connection(net: Net) {
+    const CHANGES: usize = 50;
+    let network = MemNetwork::new();
+    let (replaced, kept) = (net.endpoint("replaced"), net.endpoint("kept"));
+    let server = |endpoint: &Endpoint| {
+        Server::builder(echo).network(network.clone()).listen(endpoint.clone()).unwrap()
+    };
+    let reactor = Reactor::builder().workers(Workers::Count(TWO)).build().unwrap();
+    let reactor = reactor.serve(server(&replaced)).unwrap().serve(server(&kept)).unwrap();
+    let dialers: Vec<_> =
+        reactor.endpoints().map(|at| Dialer::new(network.clone(), at.clone())).collect();
+    let report = reactor.run(|running| {
+        within(async move {
+            let mut untouched = dialers[1].connect().await.unwrap();
+            let (done, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+            let clients = async {
+                while !done.load(Ordering::SeqCst) {
+                    let mut client = dialers[0].connect().await.unwrap();
+                    client.send(b"ping").await;
+                    client.half_close().await;
+                    let got = client.receive_all().await;
+                    // One that had said nothing when its service stopped was closed in order.
+                    assert!(got == b"ping" || got.is_empty(), "{got:?}");
+                    served.fetch_add(got.len() / 4, Ordering::SeqCst);
+                }
+            };
+            let changes = async {
+                for _ in 0..CHANGES {
+                    let old = running
+                        .services()
+                        .into_iter()
+                        .find(|one| !one.stopping && one.endpoints[0] == dialers[0].endpoint);
+                    let new = vec![server(&replaced)];
+                    let drain = Duration::from_secs(30);
+                    running.replace(&[old.unwrap().id], new, drain).await.unwrap();
+                    untouched.ping(b"still here").await;
+                }
+                while served.load(Ordering::SeqCst) < CHANGES {
+                    yield_now().await;
+                }
+                done.store(true, Ordering::SeqCst);
+            };
+            tokio::join!(clients, changes);
+            until(|| running.services().len() == 2).await;
+            Instant::now() + Duration::from_secs(30)
+        })
+    });
+    assert_eq!(report.unwrap().aborted, 0);
+}
+
+fn a_change_that_fails_changes_nothing(net: Net) {
+    let network = MemNetwork::new();
+    let server = |endpoint: Endpoint| {
+        Server::builder(echo).network(network.clone()).listen(endpoint).unwrap()
+    };
+    let reactor = Reactor::builder().workers(Workers::Count(TWO)).build().unwrap();
+    let reactor = reactor.serve(server(net.endpoint("first"))).unwrap();
+    let dialer = Dialer::new(network.clone(), reactor.endpoints().next().unwrap().clone());
+    reactor
+        .run(|running| {
+            within(async move {
+                let mut client = dialer.connect().await.unwrap();
+                let other = net.endpoint("second");
+                // Its port, path or name is that of the first one.
+                let taken = server(dialer.endpoint.clone());
+                let before = running.services();
+                let refused = running
+                    .replace(&[], vec![server(other.clone()), taken], Duration::from_secs(1))
+                    .await;
+                assert!(matches!(refused.unwrap_err(), netframe_core::Error::Listen { .. }));
+                let after = running.services();
+                assert_eq!(after.len(), 1);
+                assert_eq!((after[0].id, after[0].stopping), (before[0].id, false));
+                client.ping(b"still here").await;
+                let ids = running.replace(&[], vec![server(other)], Duration::from_secs(1)).await;
+                assert_eq!(ids.unwrap().len(), 1, "nothing of the failed attempt is in the way");
+                Instant::now() + Duration::from_secs(30)
+            })
+        })
+        .unwrap();
+}
+
+fn the_connection_limit_of_a_process_is_exact_over_all_services(net: Net) {
+    let network = MemNetwork::new();
+    let (probe, mut seen) = Probe::new();
+    let probe = std::sync::Arc::new(probe);
+    let server = |name| {
+        let probe = std::sync::Arc::clone(&probe);
+        Server::builder(factory_fn(move |info: &ConnectionInfo| probe.build_protocol(info)))
+            .network(network.clone())
+            .listen(net.endpoint(name))
+            .unwrap()
+    };
+    let reactor = Reactor::builder().workers(Workers::Count(TWO)).max_connections(TWO);
+    let reactor = reactor.build().unwrap();
+    let reactor = reactor.serve(server("first")).unwrap().serve(server("second")).unwrap();
+    let dialers: Vec<_> =
+        reactor.endpoints().map(|at| Dialer::new(network.clone(), at.clone())).collect();
+    let report = run(reactor, async {
+        let mut clients = std::collections::VecDeque::new();
+        for dialer in &dialers {
+            clients.push_back(dialer.connect().await.unwrap());
+            seen.made().await;
+        }
+        for round in 0..20 {
+            // It waits in the queue until another one goes, of whichever service.
+            clients.push_back(dialers[round % 2].connect().await.unwrap());
+            assert!(seen.rest().is_empty(), "a third connection was accepted");
+            drop(clients.pop_front());
+            seen.lost().await;
+            seen.made().await;
+        }
+    });
+    assert_eq!(report.aborted, 0);
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use netframe::{DatagramStats, Endpoint, EndpointKind, Monitor, Reactor, Stats, Workers};
+use netframe::{DatagramStats, Endpoint, EndpointKind, Reactor, Running, Stats, Workers};
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -25,9 +25,9 @@ pub(super) fn serve(args: Serve) -> Result<(), Failure> {
     // Before anything is announced: whoever reads that may send a signal at once.
     let asked = signals::watch().map_err(|source| Failure::Signals { source })?;
     let endpoints: Vec<_> = reactor.endpoints().cloned().collect();
-    let mut monitor = None;
+    let mut services = None;
     let report = reactor.run(|running| {
-        monitor = Some(running.clone());
+        services = Some(running.clone());
         async move {
             if let Err(error) = announce(name, &endpoints) {
                 warn!(%error, "cannot tell what is ready");
@@ -35,14 +35,15 @@ pub(super) fn serve(args: Serve) -> Result<(), Failure> {
             tell_manager(NotifyState::Ready);
             if let Ok(signal) = asked.await {
                 tell_manager(NotifyState::Stopping);
-                let open: usize = running.stats().iter().map(|(_, stats)| stats.live).sum();
+                let open: usize = running.services().iter().map(|service| service.stats.live).sum();
                 let time = args.drain;
                 info!(open, "{signal}: draining for up to {time} s; a second signal stops at once");
             }
             Instant::now() + Duration::from_secs(args.drain)
         }
     })?;
-    for (name, stats) in monitor.iter().flat_map(Monitor::stats) {
+    for service in services.iter().flat_map(Running::services) {
+        let (name, stats) = (service.name, service.stats);
         let Stats { accepted, bytes_in, bytes_out, .. } = stats;
         info!(name, accepted, bytes_in, bytes_out, "stopped: {report}");
         if stats.datagrams != DatagramStats::default() {

@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Channel, DatagramSocket};
 use crate::addr::Addr;
@@ -23,19 +24,30 @@ pub(crate) struct BoundSocket {
     raw: Raw,
     pub(crate) endpoint: Endpoint,
     pub(crate) bounds: Bounds,
+    pub(crate) passed_on: PassedOn,
+}
+
+/// Whether another service receives now what comes to a socket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PassedOn(Arc<AtomicBool>);
+
+impl PassedOn {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 #[derive(Debug)]
 enum Raw {
     Udp(UdpSocket),
     #[cfg(unix)]
-    Unix(Option<SocketFile>, UnixDatagram),
+    Unix(Option<Arc<SocketFile>>, UnixDatagram),
 }
 
 impl BoundSocket {
     /// A socket in non-blocking mode.
     pub(crate) fn udp(socket: UdpSocket, endpoint: Endpoint, bounds: Bounds) -> Self {
-        Self { raw: Raw::Udp(socket), endpoint, bounds }
+        Self::new(Raw::Udp(socket), endpoint, bounds)
     }
 
     /// A socket in non-blocking mode, and its file if that is ours.
@@ -46,7 +58,32 @@ impl BoundSocket {
         endpoint: Endpoint,
         bounds: Bounds,
     ) -> Self {
-        Self { raw: Raw::Unix(file, socket), endpoint, bounds }
+        Self::new(Raw::Unix(file.map(Arc::new), socket), endpoint, bounds)
+    }
+
+    fn new(raw: Raw, endpoint: Endpoint, bounds: Bounds) -> Self {
+        Self { raw, endpoint, bounds, passed_on: PassedOn::default() }
+    }
+
+    /// The same socket again.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        let raw = match &self.raw {
+            Raw::Udp(socket) => Raw::Udp(socket.try_clone()?),
+            #[cfg(unix)]
+            Raw::Unix(file, socket) => Raw::Unix(file.clone(), socket.try_clone()?),
+        };
+        let (endpoint, passed_on) = (self.endpoint.clone(), self.passed_on.clone());
+        Ok(Self { raw, endpoint, bounds: self.bounds, passed_on })
+    }
+
+    /// The same socket for a service that is to take over from this one.
+    pub(crate) fn for_a_successor(&self) -> io::Result<Self> {
+        Ok(Self { passed_on: PassedOn::default(), ..self.try_clone()? })
+    }
+
+    /// A successor receives from now on.
+    pub(crate) fn pass_on(&self) {
+        self.passed_on.0.store(true, Ordering::SeqCst);
     }
 
     /// Ties it to the current runtime.

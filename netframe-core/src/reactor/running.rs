@@ -1,0 +1,272 @@
+//! [`Running`]: what a reactor serves, to be looked at and changed while it runs.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::info;
+
+use super::worker::Link;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::server::{DrainReport, ReadyServer, ServerBuilder, ServerPart};
+use crate::service::{Count, Service, Stats};
+
+/// A running reactor: its services, to be looked at and changed. Cheap to clone, and harmless once
+/// the reactor has ended.
+#[derive(Clone)]
+pub struct Running {
+    state: Arc<State>,
+}
+
+struct State {
+    workers: Vec<Link>,
+    process: Option<Arc<Count>>,
+    failed: mpsc::Sender<io::Error>,
+    services: Mutex<Vec<Arc<RunningService>>>,
+    /// Held during a change, so that two of them do not mix.
+    change: AsyncMutex<()>,
+    /// The list of services is another one.
+    changed: Notify,
+}
+
+/// A service on all its workers.
+struct RunningService {
+    id: ServiceId,
+    service: Arc<Service>,
+    endpoints: Vec<Endpoint>,
+    parts: Vec<Arc<ServerPart>>,
+    /// Keeps the listeners, for a successor. With the last of its acceptors a listener closes.
+    ready: Mutex<Option<Arc<ReadyServer>>>,
+    stopping: AtomicBool,
+}
+
+/// Number of a service, unique in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceId(u64);
+
+/// A service of a running reactor, as it is now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServiceStatus {
+    /// What [`Running::replace`] knows it by.
+    pub id: ServiceId,
+    /// Its name.
+    pub name: String,
+    /// All its endpoints, with the real ports.
+    pub endpoints: Vec<Endpoint>,
+    /// It accepts no more, and its connections are asked to finish.
+    pub stopping: bool,
+    /// What it has seen so far.
+    pub stats: Stats,
+}
+
+impl Running {
+    pub(super) fn new(
+        workers: Vec<Link>,
+        process: Option<Arc<Count>>,
+        failed: mpsc::Sender<io::Error>,
+    ) -> Self {
+        Self {
+            state: Arc::new(State {
+                workers,
+                process,
+                failed,
+                services: Mutex::default(),
+                change: AsyncMutex::default(),
+                changed: Notify::new(),
+            }),
+        }
+    }
+
+    /// Every service as it is now, those that are being stopped included.
+    pub fn services(&self) -> Vec<ServiceStatus> {
+        self.snapshot().iter().map(|service| service.status()).collect()
+    }
+
+    /// Stops some services and starts others, or changes nothing.
+    ///
+    /// First everything new is bound; where a service that stops has the same endpoint, its
+    /// listener is taken over, so that no connection in the queue is lost. Only if all of it
+    /// succeeds, the new services start to accept, and the old ones stop: their connections are
+    /// asked to finish, and aborted after `drain`. The others are not touched.
+    ///
+    /// Returns when the new services accept, with their numbers; the old ones then still drain.
+    ///
+    /// UDP sessions of a service whose socket is taken over may still answer, but receive no more:
+    /// the next datagram of their peer begins a session of the new service.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerBuilder::bind`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future may have started the new services, and not have stopped the old ones.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn replace(
+        &self,
+        stop: &[ServiceId],
+        start: Vec<ServerBuilder>,
+        drain: Duration,
+    ) -> Result<Vec<ServiceId>, Error> {
+        let _one_at_a_time = self.state.change.lock().await;
+        let mut old = self.snapshot();
+        old.retain(|service| stop.contains(&service.id) && !service.is_stopping());
+        let held: Vec<_> = old.iter().filter_map(|service| service.ready().clone()).collect();
+        let predecessors: Vec<_> = held.iter().map(AsRef::as_ref).collect();
+        let mut ready = Vec::new();
+        for server in start {
+            let process = self.state.process.clone();
+            ready.push(server.prepare(&predecessors, process).await?);
+        }
+        let mut new = Vec::new();
+        for server in ready {
+            new.push(self.start(server).await?);
+        }
+        for (predecessor, successor) in
+            predecessors.iter().flat_map(|old| new.iter().map(move |new| (old, new)))
+        {
+            if let Some(successor) = &*successor.ready() {
+                predecessor.pass_on_to(successor);
+            }
+        }
+        drop(held);
+        let ids = new.iter().map(|service| service.id).collect();
+        self.state.services().extend(new);
+        for service in &old {
+            service.stopping.store(true, Ordering::SeqCst);
+            let (state, service) = (Arc::clone(&self.state), Arc::clone(service));
+            tokio::spawn(async move {
+                service.stop_accepting().await;
+                let report = drain_all(service.parts.clone(), Instant::now() + drain).await;
+                info!(name = service.service.name, "service stopped: {report}");
+                state.services().retain(|other| other.id != service.id);
+                state.changed.notify_waiters();
+            });
+        }
+        self.state.changed.notify_waiters();
+        Ok(ids)
+    }
+
+    /// Starts the services that a reactor begins with.
+    pub(super) async fn start_all(&self, servers: Vec<ReadyServer>) -> Result<(), Error> {
+        for server in servers {
+            let service = self.start(server).await?;
+            self.state.services().push(service);
+        }
+        Ok(())
+    }
+
+    /// Starts a service on every worker.
+    async fn start(&self, server: ReadyServer) -> Result<Arc<RunningService>, Error> {
+        static LAST_ID: AtomicU64 = AtomicU64::new(0);
+        let server = Arc::new(server);
+        let mut parts = Vec::new();
+        for worker in &self.state.workers {
+            parts.push(Arc::new(worker.start(&server, &self.state.failed).await?));
+        }
+        Ok(Arc::new(RunningService {
+            id: ServiceId(LAST_ID.fetch_add(1, Ordering::Relaxed)),
+            service: Arc::clone(&server.service),
+            endpoints: server.endpoints.clone(),
+            parts,
+            ready: Mutex::new(Some(server)),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Waits until no listener accepts any more and the last connection has ended.
+    pub(super) async fn exhausted(&self) {
+        loop {
+            let changed = self.state.changed.notified();
+            let services = self.snapshot();
+            let all = async {
+                for part in services.iter().flat_map(|service| &service.parts) {
+                    part.exhausted().await;
+                }
+            };
+            tokio::select! {
+                () = all => return,
+                () = changed => {}
+            }
+        }
+    }
+
+    /// Stops every service. Nothing is accepted any more, by any of them, before a connection is
+    /// asked to finish.
+    pub(super) async fn stop_all(&self, deadline: Instant) -> DrainReport {
+        let services = self.snapshot();
+        for service in &services {
+            service.stop_accepting().await;
+        }
+        drain_all(services.iter().flat_map(|service| service.parts.clone()), deadline).await
+    }
+
+    fn snapshot(&self) -> Vec<Arc<RunningService>> {
+        self.state.services().clone()
+    }
+}
+
+impl State {
+    fn services(&self) -> MutexGuard<'_, Vec<Arc<RunningService>>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RunningService {
+    fn status(&self) -> ServiceStatus {
+        let live = self.parts.iter().map(|part| part.home().live_traffic());
+        ServiceStatus {
+            id: self.id,
+            name: self.service.name.clone(),
+            endpoints: self.endpoints.clone(),
+            stopping: self.is_stopping(),
+            stats: Stats::new(&self.service, live),
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Option<Arc<ReadyServer>>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn stop_accepting(&self) {
+        drop(self.ready().take());
+        for part in &self.parts {
+            part.stop_accepting().await;
+        }
+    }
+}
+
+/// Drains them side by side.
+async fn drain_all(
+    parts: impl IntoIterator<Item = Arc<ServerPart>>,
+    deadline: Instant,
+) -> DrainReport {
+    let drain = |part: Arc<ServerPart>| async move { part.drain(deadline).await };
+    let mut drains: JoinSet<_> = parts.into_iter().map(drain).collect();
+    let mut report = DrainReport::default();
+    while let Some(drained) = drains.join_next().await {
+        report.merge(drained.unwrap_or_default());
+    }
+    report
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.snapshot().iter().map(|s| s.service.name.clone()).collect();
+        f.debug_struct("Running").field("services", &names).finish_non_exhaustive()
+    }
+}
