@@ -97,6 +97,20 @@ pub(crate) enum Event {
     Draining,
 }
 
+impl Event {
+    /// The name of the callback.
+    pub(crate) fn callback(self) -> &'static str {
+        match self {
+            Self::Made => "connection_made",
+            Self::Data => "data_received",
+            Self::Eof => "eof_received",
+            Self::Notified => "notified",
+            Self::TimedOut => "timed_out",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// Wakers to wake once the lock is released.
 #[must_use]
 #[derive(Debug, Default)]

@@ -297,9 +297,14 @@ fn drive<P: Protocol>(mut running: Running<P>) -> impl Future<Output = ()> + Sen
                 let t = &mut conn.facade;
                 let mut handler = pin!(handle(event, &mut running.protocol, t, &mut conn.data));
                 // Most handlers are done at the first poll, and then nothing is allocated.
-                match poll_fn(|cx| Poll::Ready(handler.as_mut().poll(cx))).await {
+                let shared = &conn.shared;
+                let first = poll_fn(|cx| {
+                    let poll = || handler.as_mut().poll(cx);
+                    Poll::Ready(shared.home.poll_callback(shared.id, event, poll))
+                });
+                match first.await {
                     Poll::Ready(verdict) => verdict,
-                    Poll::Pending => Box::pin(pend(&mut conn.below, &conn.shared, handler)).await,
+                    Poll::Pending => Box::pin(pend(&mut conn.below, shared, event, handler)).await,
                 }
             };
             running.conn.settle(event, offered, verdict);

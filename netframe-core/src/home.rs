@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 
-use crate::connection::Patience;
+use crate::connection::{Event, Patience};
 use crate::inbox::Inbox;
+use crate::info::ConnectionId;
 #[cfg(unix)]
 use crate::poller::{Name, Poller, Readiness};
 use crate::service::{Service, Traffic};
@@ -119,6 +121,23 @@ impl Home {
                 shared.ready(*readiness);
             }
         }
+    }
+
+    /// Polls a callback, and has the worker's watch see it.
+    pub(crate) fn poll_callback<R>(
+        &self,
+        id: ConnectionId,
+        event: Event,
+        poll: impl FnOnce() -> R,
+    ) -> R {
+        let Some(inbox) = &self.inbox else { return poll() };
+        inbox.activity.begin(id, event);
+        let polled = poll();
+        if let Some(time) = inbox.activity.end() {
+            let (service, callback) = (&self.service.name, event.callback());
+            warn!(%service, %id, "`{callback}` blocked its worker for about {time:?}");
+        }
+        polled
     }
 
     /// How many connections live here.

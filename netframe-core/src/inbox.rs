@@ -1,10 +1,12 @@
-//! [`Inbox`]: wake-ups for the connections of one worker thread from other threads. Waking a task
+//! [`Inbox`]: what of a worker other threads know. Wake-ups for the connections of one worker thread from other threads. Waking a task
 //! of another thread costs a system call; through an inbox a whole batch costs one.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+
+use crate::activity::Activity;
 
 thread_local! {
     /// Address of the inbox that belongs to this thread, or zero.
@@ -14,6 +16,7 @@ thread_local! {
 /// Wakers of connections that live on one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
+    pub(crate) activity: Activity,
     state: Mutex<State>,
 }
 

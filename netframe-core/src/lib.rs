@@ -18,6 +18,7 @@
 //! | [`testing`] | tests without a network |
 
 mod acceptor;
+mod activity;
 mod addr;
 mod addr_errors;
 mod below;

@@ -8,6 +8,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -15,11 +16,17 @@ use tokio::time::Instant;
 
 pub use self::running::{Running, ServiceId, ServiceStatus};
 use self::worker::{Worker, runtime};
+use crate::activity::watch;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::factory::Factory;
+use crate::limits::{LimitError, Timeout};
 use crate::server::{DRAIN_DEADLINE, DrainReport, ReadyServer, Server, ServerBuilder};
 use crate::service::Count;
+
+/// Time after which a callback that has not come to an `.await` is told of, where no other is given.
+/// A human notices it, and it is far above what a busy machine takes from a thread.
+const BLOCKED_AFTER: Duration = Duration::from_millis(250);
 
 /// Serves on worker threads of its own, one single-threaded runtime each: a connection never
 /// leaves its worker, and nothing on its path is shared with the others.
@@ -54,13 +61,18 @@ pub struct Reactor {
     control: runtime::Runtime,
     workers: Vec<Worker>,
     process: Option<Arc<Count>>,
+    blocked_after: Timeout,
     servers: Vec<ReadyServer>,
 }
 
 impl Reactor {
     /// A reactor with one worker per core, or as many as are asked for.
     pub fn builder() -> ReactorBuilder {
-        ReactorBuilder { workers: Workers::PerCore, max_connections: None }
+        ReactorBuilder {
+            workers: Workers::PerCore,
+            max_connections: None,
+            blocked_after: BLOCKED_AFTER.into(),
+        }
     }
 
     /// Binds an endpoint for `factory`, with default limits. Clients may connect from now on; they
@@ -136,11 +148,15 @@ impl Reactor {
     where
         Fut: Future<Output = Instant>,
     {
-        let Self { control: runtime, workers, process, servers } = self;
+        let Self { control: runtime, workers, process, blocked_after, servers } = self;
         let (failed, mut failures) = mpsc::channel(1);
         let links = workers.iter().map(Worker::link).collect();
         let running = Running::new(links, process, failed);
+        let inboxes = workers.iter().map(Worker::inbox).collect();
         runtime.block_on(async {
+            if let Some(after) = blocked_after.duration() {
+                tokio::spawn(watch(inboxes, after));
+            }
             running.start_all(servers).await?;
             let (deadline, failure) = tokio::select! {
                 biased;
@@ -166,6 +182,7 @@ impl fmt::Debug for Reactor {
 pub struct ReactorBuilder {
     workers: Workers,
     max_connections: Option<NonZeroUsize>,
+    blocked_after: Timeout,
 }
 
 impl ReactorBuilder {
@@ -182,12 +199,23 @@ impl ReactorBuilder {
         self
     }
 
+    /// Time that a callback may run without an `.await` before a warning is logged: it blocks its
+    /// worker, and every connection on it. Default 250 ms. A longer one is seen within half of that
+    /// time, one that runs right after a quiet second within a second.
+    pub fn blocked_after(mut self, after: Timeout) -> Self {
+        self.blocked_after = after;
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
     ///
-    /// The operating system refused a thread or a descriptor.
+    /// The operating system refused a thread or a descriptor; or `blocked_after` is zero.
     pub fn build(self) -> Result<Reactor, Error> {
+        if self.blocked_after == Timeout::After(Duration::ZERO) {
+            return Err(LimitError::ZeroTimeout { name: "blocked_after" }.into());
+        }
         let failed = |source| Error::Worker { source };
         let count = match self.workers {
             Workers::PerCore => thread::available_parallelism().map_or(1, NonZeroUsize::get),
@@ -196,7 +224,8 @@ impl ReactorBuilder {
         let control = runtime().map_err(failed)?;
         let workers = (0..count).map(Worker::spawn).collect::<io::Result<_>>().map_err(failed)?;
         let process = self.max_connections.map(|max| Arc::new(Count::new(max.get())));
-        Ok(Reactor { control, workers, process, servers: Vec::new() })
+        let blocked_after = self.blocked_after;
+        Ok(Reactor { control, workers, process, blocked_after, servers: Vec::new() })
     }
 }
 

@@ -156,6 +156,7 @@ pub(crate) struct Counters {
     pub(crate) accept_errors: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     pub(crate) shed: AtomicU64,
+    highest_queue: AtomicUsize,
     pub(crate) datagrams: DatagramCounters,
     closed: [AtomicU64; CloseKind::COUNT],
     bytes_in: AtomicU64,
@@ -165,6 +166,13 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many bytes wait because the peer does not take them.
+    pub(crate) fn waiting(&self, queued: usize) {
+        if queued > self.highest_queue.load(Ordering::Relaxed) {
+            self.highest_queue.fetch_max(queued, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn closed(&self, reason: &CloseReason) {
@@ -194,6 +202,8 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes sent, likewise.
     pub bytes_out: u64,
+    /// The most bytes that waited in one connection's queue because its peer did not take them.
+    pub highest_queue: usize,
     /// What happened to single datagrams.
     pub datagrams: DatagramStats,
     closed: [u64; CloseKind::COUNT],
@@ -268,6 +278,7 @@ impl Stats {
             shed: read(&counters.shed),
             bytes_in: read(&counters.bytes_in) + live.bytes_in,
             bytes_out: read(&counters.bytes_out) + live.bytes_out,
+            highest_queue: counters.highest_queue.load(Ordering::Relaxed),
             datagrams: counters.datagrams.read(),
             closed: std::array::from_fn(|i| read(&counters.closed[i])),
         }

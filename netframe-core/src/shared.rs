@@ -50,6 +50,14 @@ impl Shared {
         .await;
     }
 
+    /// The driver waits, with what its peer does not take still in the queue.
+    pub(crate) fn park(&self, core: &mut Core, waker: &Waker) {
+        if core.queued() > 0 {
+            self.home.service.counters.waiting(core.queued());
+        }
+        core.park(waker);
+    }
+
     /// Changes the core from outside of its driver, and wakes the driver.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.lock();

@@ -12,13 +12,14 @@ use super::pump::{
 };
 use super::{Conn, Verdict};
 use crate::below::Below;
-use crate::connection::{Blocked, Next};
+use crate::connection::{Blocked, Event, Next};
 use crate::shared::Shared;
 
 /// Runs a handler that was pending at its first poll.
 pub(super) async fn pend(
     below: &mut Below,
     shared: &Arc<Shared>,
+    event: Event,
     mut handler: Pin<&mut (dyn Future<Output = Verdict> + Send + '_)>,
 ) -> Verdict {
     let mut turn = 0;
@@ -70,14 +71,15 @@ pub(super) async fn pend(
                 wakes.wake();
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(verdict) = handler.as_mut().poll(cx) {
+            let poll = || handler.as_mut().poll(cx);
+            if let Poll::Ready(verdict) = shared.home.poll_callback(shared.id, event, poll) {
                 return Poll::Ready(Some(verdict));
             }
             let mut core = shared.lock();
             if !core.may_park(blocked) {
                 return Poll::Ready(None);
             }
-            core.park(cx.waker());
+            shared.park(&mut core, cx.waker());
             woken = true;
             turn = 0;
             Poll::Pending

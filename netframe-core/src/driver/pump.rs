@@ -50,7 +50,7 @@ impl Conn {
                 let mut core = self.shared.lock();
                 let next = core.next(blocked, self.data.len());
                 if let Next::Wait { .. } = next {
-                    core.park(cx.waker());
+                    self.shared.park(&mut core, cx.waker());
                 }
                 self.shared.arm(&mut core);
                 next

@@ -42,6 +42,10 @@ impl Worker {
     pub(super) fn link(&self) -> Link {
         self.link.clone()
     }
+
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.link.inbox)
+    }
 }
 
 impl Drop for Worker {

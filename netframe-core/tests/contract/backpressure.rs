@@ -341,5 +341,7 @@ async fn rule6_a_peer_that_never_reads_costs_bounded_bytes_and_no_cpu(net: Net) 
     }
     // 64 KiB in each direction on the way, the watermark, and one delivery above it.
     assert!(taken <= 50 * 4 * 65_536, "{taken}");
+    let highest = world.stats().highest_queue;
+    assert!((65_536..=2 * 65_536).contains(&highest), "{highest} bytes waited at most");
     within(world.connect().await.ping(b"still served")).await;
 }
