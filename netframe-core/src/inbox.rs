@@ -44,6 +44,21 @@ impl Inbox {
         }
     }
 
+    /// Wakes several connections of this worker, and its thread once at most.
+    pub(crate) fn wake_all(self: &Arc<Self>, wakers: &mut Vec<Waker>) {
+        if CURRENT.get() == Arc::as_ptr(self) as usize {
+            wakers.drain(..).for_each(Waker::wake);
+        } else if !wakers.is_empty() {
+            let mut state = self.state();
+            state.wakers.append(wakers);
+            let reader = state.reader.take();
+            drop(state);
+            if let Some(reader) = reader {
+                reader.wake();
+            }
+        }
+    }
+
     /// Hands out the batches, on the worker's own thread, until the task is dropped.
     pub(crate) async fn run(self: Arc<Self>) {
         CURRENT.set(Arc::as_ptr(&self) as usize);

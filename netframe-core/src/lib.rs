@@ -10,6 +10,7 @@
 //! | [`Server`], [`Client`], [`Reactor`], [`serve_io`] | what runs them |
 //! | [`Endpoint`] | where to listen or connect |
 //! | [`Handle`], [`Mailbox`] | a connection for other tasks and threads |
+//! | [`Group`] | the same message to many connections, whatever their speed |
 //! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks |
 //! | [`DatagramProtocol`], [`datagrams`] | protocols that think in datagrams |
 //! | [`Limits`], [`CloseReason`], [`Stats`] | what bounds a connection, why it ended, what was counted |
@@ -31,6 +32,7 @@ mod driver;
 pub mod endpoint;
 mod error;
 mod factory;
+mod group;
 mod handle;
 mod happy_eyeballs;
 mod home;
@@ -72,6 +74,7 @@ pub use self::datagram::{
 pub use self::endpoint::{Endpoint, EndpointError, EndpointKind};
 pub use self::error::Error;
 pub use self::factory::{DynFactory, Factory, FactoryFn, factory_fn};
+pub use self::group::{Delivery, Group, GroupLimits, GroupStats, Member, Message, Policy};
 pub use self::handle::{Handle, TryWriteError};
 pub use self::info::{ConnectionId, ConnectionInfo, Extensions};
 pub use self::io::{BoxFuture, Io, Layer, Layered};

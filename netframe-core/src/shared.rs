@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// Wakes the driver, through its worker's inbox when this is another thread.
-    fn wake(&self, waker: Option<Waker>) {
+    pub(crate) fn wake(&self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             match &self.home.inbox {
                 Some(inbox) => inbox.wake(waker),
