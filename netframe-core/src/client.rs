@@ -19,7 +19,7 @@ use crate::home::Home;
 use crate::info::Origin;
 use crate::io::adopt;
 use crate::limits::Limits;
-use crate::listener::Incoming;
+use crate::listener::{Connect, Incoming};
 use crate::resolve::{Resolve, ResolveError, SystemResolver};
 use crate::service::Service;
 use crate::transport::mem::MemNetwork;
@@ -125,26 +125,18 @@ impl ClientBuilder {
         E: TryInto<Endpoint>,
         Error: From<E::Error>,
     {
-        let endpoint = endpoint.try_into()?;
+        let dialer = self.dialer(endpoint.try_into()?)?;
+        let incoming = dialer.dial().await?;
+        Ok(Client { handle: dialer.start(incoming, &dialer.home()) })
+    }
+
+    /// What opens connections to `endpoint`. Its errors are lasting ones: another attempt would
+    /// meet them too.
+    pub(crate) fn dialer(self, endpoint: Endpoint) -> Result<Dialer, Error> {
         self.limits.validate()?;
-        let connector = connector(&endpoint, self.factory.needs(), &self.network, &self.resolver)?;
-        let connected = match self.limits.connect_timeout.duration() {
-            None => connector.connect().await,
-            Some(after) => match timeout(after, connector.connect()).await {
-                Ok(connected) => connected,
-                Err(_) => {
-                    return Err(Error::ConnectTimeout { endpoint: Box::new(endpoint), after });
-                }
-            },
-        };
-        let incoming = match connected {
-            Ok(incoming) => incoming,
-            Err(source) if ResolveError::is_in(&source) => {
-                return Err(Error::Resolve { endpoint: Box::new(endpoint), source });
-            }
-            Err(source) => return Err(Error::Connect { endpoint: Box::new(endpoint), source }),
-        };
-        Ok(start(incoming, endpoint.kind(), endpoint.to_string(), &*self.factory, self.limits))
+        let needs = self.factory.needs();
+        let connector = connector(&endpoint, needs, &self.network, &self.resolver)?;
+        Ok(Dialer { endpoint, connector, factory: self.factory, limits: self.limits })
     }
 
     /// Runs the protocol on a stream that is open already.
@@ -191,23 +183,60 @@ fn start_on(
     limits: Limits,
 ) -> Client {
     let incoming = Incoming::new(adopt(io), Addr::UNNAMED, Addr::UNNAMED);
-    start(incoming, EndpointKind::Custom, "io".to_owned(), factory, limits)
+    let home = Home::start(Service::new("io", limits), None);
+    Client { handle: start(incoming, EndpointKind::Custom, factory, &home) }
+}
+
+/// Opens connections to one endpoint, one at a time, and runs a protocol on each.
+pub(crate) struct Dialer {
+    pub(crate) endpoint: Endpoint,
+    connector: Box<dyn Connect>,
+    factory: Arc<dyn DynFactory>,
+    pub(crate) limits: Limits,
+}
+
+impl Dialer {
+    /// A home for the connections, in the current runtime.
+    pub(crate) fn home(&self) -> Arc<Home> {
+        Home::start(Service::new(self.endpoint.to_string(), self.limits.clone()), None)
+    }
+
+    /// Opens a connection, within the connect timeout.
+    pub(crate) async fn dial(&self) -> Result<Incoming, Error> {
+        let endpoint = || Box::new(self.endpoint.clone());
+        let connected = match self.limits.connect_timeout.duration() {
+            None => self.connector.connect().await,
+            Some(after) => match timeout(after, self.connector.connect()).await {
+                Ok(connected) => connected,
+                Err(_) => return Err(Error::ConnectTimeout { endpoint: endpoint(), after }),
+            },
+        };
+        connected.map_err(|source| {
+            if ResolveError::is_in(&source) {
+                Error::Resolve { endpoint: endpoint(), source }
+            } else {
+                Error::Connect { endpoint: endpoint(), source }
+            }
+        })
+    }
+
+    /// Runs the protocol on a connection. The one before it in `home` has ended.
+    pub(crate) fn start(&self, incoming: Incoming, home: &Arc<Home>) -> Handle {
+        start(incoming, self.endpoint.kind(), &*self.factory, home)
+    }
 }
 
 fn start(
     incoming: Incoming,
     kind: EndpointKind,
-    name: String,
     factory: &dyn DynFactory,
-    limits: Limits,
-) -> Client {
-    let service = Service::new(name, limits);
-    let acquired = service.permits.try_acquire();
-    debug_assert!(acquired, "limits are valid, so the first connection has a permit");
-    let home = Home::start(service, None);
+    home: &Arc<Home>,
+) -> Handle {
+    let acquired = home.service.permits.try_acquire();
+    debug_assert!(acquired, "limits are valid, so that one connection has a permit");
     let origin = Arc::new(Origin::new(kind, incoming.local.clone()));
-    let conn = Conn::start(incoming, &origin, &home);
+    let conn = Conn::start(incoming, &origin, home);
     let handle = Handle::new(Arc::clone(conn.shared()));
     factory.spawn(conn);
-    Client { handle }
+    handle
 }

@@ -7,17 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
-use tracing::warn;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::{debug, warn};
 
-use crate::connection::{Event, Patience};
+use crate::connection::{Core, Event, Patience};
 use crate::inbox::Inbox;
 use crate::info::ConnectionId;
 #[cfg(unix)]
 use crate::poller::{Name, Poller, Readiness};
+use crate::server::DrainReport;
 use crate::service::{Service, Traffic};
 use crate::shared::Shared;
 use crate::wheel::{Key, TICK_MS, Tick, Wheel};
+
+/// Time for aborted connections to run their `connection_lost`. Only a handler that blocks its
+/// thread needs longer.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// The connections of one service on one worker.
 pub(crate) struct Home {
@@ -158,16 +163,38 @@ impl Home {
     }
 
     /// Asks every connection, those to come included, to finish.
-    pub(crate) fn drain(&self) {
+    fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         for shared in self.connections() {
             shared.change(|core| core.drain());
         }
     }
 
-    /// Has connections that are still to come end at once.
-    pub(crate) fn close(&self) {
+    /// Asks every connection to finish, waits for them until `deadline`, aborts the rest, and
+    /// reports.
+    pub(crate) async fn drain_until(&self, deadline: Instant) -> DrainReport {
+        let open = self.live();
+        self.drain();
+        let in_time = timeout_at(deadline, self.emptied()).await.is_ok();
+        let rest = if in_time { 0 } else { self.shut_down() };
+        if rest > 0 {
+            warn!(service = %self.service.name, rest, "drain deadline passed; aborting");
+            // An error means that a handler blocks its thread: it is reported as aborted.
+            let _ = timeout(ABORT_GRACE, self.emptied()).await;
+        }
+        let report = DrainReport { drained: open - rest.min(open), aborted: rest, failure: None };
+        debug!(service = %self.service.name, %report, "stopped");
+        report
+    }
+
+    /// Aborts every connection, those to come included; returns how many there were.
+    pub(crate) fn shut_down(&self) -> usize {
         self.closed.store(true, Ordering::SeqCst);
+        let connections = self.connections();
+        for shared in &connections {
+            shared.change(Core::shut_down);
+        }
+        connections.len()
     }
 
     /// Every connection that lives here now.

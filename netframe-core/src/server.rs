@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
 use crate::acceptor::Acceptor;
 use crate::bind::{Bound, Open, bind, fits};
-use crate::connection::Core;
 use crate::driver::{caught_async, panic_text};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -32,10 +30,6 @@ use crate::transport::mem::MemNetwork;
 
 /// Time that a drain takes at most where no other is given.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Time for aborted connections to run their `connection_lost`. Only a handler that blocks its
-/// thread needs longer.
-const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// A running server: accepts connections and runs a protocol on each.
 ///
@@ -420,28 +414,7 @@ impl ServerPart {
 
     /// Drains until `deadline`, aborts the rest, and reports. Nothing is accepted any more.
     pub(crate) async fn drain(&self, deadline: Instant) -> DrainReport {
-        let open = self.home.live();
-        self.home.drain();
-        let in_time = timeout_at(deadline, self.home.emptied()).await.is_ok();
-        let rest = if in_time { 0 } else { self.abort() };
-        if rest > 0 {
-            warn!(service = %self.home.service.name, rest, "drain deadline passed; aborting");
-            // An error means that a handler blocks its thread: it is reported as aborted.
-            let _ = timeout(ABORT_GRACE, self.home.emptied()).await;
-        }
-        let report = DrainReport { drained: open - rest.min(open), aborted: rest, failure: None };
-        debug!(service = %self.home.service.name, %report, "stopped");
-        report
-    }
-
-    /// Aborts every connection, those to come included; returns how many there were.
-    fn abort(&self) -> usize {
-        self.home.close();
-        let connections = self.home.connections();
-        for shared in &connections {
-            shared.change(Core::shut_down);
-        }
-        connections.len()
+        self.home.drain_until(deadline).await
     }
 }
 
@@ -449,7 +422,7 @@ impl Drop for ServerPart {
     fn drop(&mut self) {
         self.stop.cancel();
         self.acceptors.iter().for_each(|(task, _)| task.abort());
-        self.abort();
+        self.home.shut_down();
     }
 }
 
