@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::addr_errors::AddrErrors;
 use crate::endpoint::{Address, Endpoint, EndpointError};
 use crate::limits::LimitError;
+use crate::reconnect::BackoffError;
 
 /// What keeps a server or a client from starting.
 ///
@@ -20,6 +21,9 @@ pub enum Error {
     /// The limits contradict themselves.
     #[error(transparent)]
     Limits(#[from] LimitError),
+    /// The backoff contradicts itself.
+    #[error(transparent)]
+    Backoff(#[from] BackoffError),
     /// netframe does not have this kind of endpoint, or not in this role.
     #[error("`{endpoint}`: {what} is not built yet; tcp, udp, unix, unixgram, mem and stdio are")]
     Unsupported {
@@ -37,6 +41,12 @@ pub enum Error {
     /// The protocol needs the datagrams of a whole socket, and the endpoint gives a stream.
     #[error("`{endpoint}` is a stream, but the protocol needs datagrams; use udp://")]
     NeedsDatagrams {
+        /// The endpoint asked for.
+        endpoint: Box<Endpoint>,
+    },
+    /// A client is to connect again where there is only one connection.
+    #[error("`{endpoint}` is one connection in the life of a process; use `Client`")]
+    ConnectsOnce {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
     },
@@ -115,14 +125,22 @@ fn hint(endpoint: &Endpoint, source: &io::Error) -> &'static str {
 /// As it is shown, with its sources: it is what `fn main() -> Result` prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        with_sources(self, f)
     }
+}
+
+/// An error as it is shown, with its sources.
+pub(crate) fn with_sources(
+    error: &dyn std::error::Error,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(f, "{error}")?;
+    let mut source = error.source();
+    while let Some(error) = source {
+        write!(f, ": {error}")?;
+        source = error.source();
+    }
+    Ok(())
 }
 
 impl From<std::convert::Infallible> for Error {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`Protocol`], [`Factory`], [`Transport`] | the three traits: reacts, makes, is written to |
 //! | [`Server`], [`Client`], [`Reactor`], [`serve_io`] | what runs them |
+//! | [`ReconnectingClient`], [`Backoff`] | stays connected; how long it waits in between |
 //! | [`Endpoint`] | where to listen or connect |
 //! | [`Handle`], [`Mailbox`] | a connection for other tasks and threads |
 //! | [`Group`] | the same message to many connections, whatever their speed |
@@ -49,6 +50,7 @@ mod owner;
 mod poller;
 mod protocol;
 mod reactor;
+mod reconnect;
 #[cfg(doctest)]
 mod refused;
 mod resolve;
@@ -83,6 +85,10 @@ pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};
 pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};
 pub use self::reactor::{Reactor, ReactorBuilder, Running, ServiceId, ServiceStatus, Workers};
+pub use self::reconnect::{
+    Backoff, BackoffError, ReconnectError, ReconnectMonitor, ReconnectState, ReconnectStatus,
+    ReconnectingClient, ReconnectingClientBuilder, Stopped,
+};
 pub use self::resolve::{Resolve, ResolveError, SystemResolver};
 pub use self::server::{DRAIN_DEADLINE, DrainReport, Server, ServerBuilder};
 pub use self::service::{DatagramStats, Stats};
