@@ -33,7 +33,7 @@ pub(crate) struct Home {
     timers: Mutex<Timers>,
     #[cfg(unix)]
     pub(crate) poller: Poller,
-    /// Wakes the timer task: an earlier deadline was set, or this home is gone.
+    /// Wakes the timer task: an earlier deadline was set, or this home is closed or gone.
     alarm: Arc<Notify>,
     /// Wakes a drain: the last connection ended.
     empty: Notify,
@@ -190,6 +190,7 @@ impl Home {
     /// Aborts every connection, those to come included; returns how many there were.
     pub(crate) fn shut_down(&self) -> usize {
         self.closed.store(true, Ordering::SeqCst);
+        self.alarm.notify_one();
         let connections = self.connections();
         for shared in &connections {
             shared.change(Core::shut_down);
@@ -257,8 +258,11 @@ impl fmt::Debug for Home {
 }
 
 /// The timer task: sleeps until the next deadline of any connection, and for ever if there is none.
+/// It ends with its home, or when that closes: whoever keeps a handle to a connection of long ago
+/// keeps the home, but there is nothing to be timed any more.
 async fn run_timers(home: Weak<Home>, alarm: Arc<Notify>) {
-    while let Some(next) = home.upgrade().map(|home| home.expire()) {
+    let open = |home: &Arc<Home>| !home.closed.load(Ordering::SeqCst);
+    while let Some(next) = home.upgrade().filter(open).map(|home| home.expire()) {
         let woken = alarm.notified();
         match next {
             None => woken.await,
