@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `shout.rs` | a protocol of one's own in twenty lines, with its test: the ones in README.md |
 //! | `hello_server.rs`, `hello_client.rs` | both sides of a connection, on port 12345 |
+//! | `reconnecting_client.rs` | a client that stays connected, through restarts of its server |
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
 //! | `any_transport.rs` | the same protocol over TCP, UDP and Unix sockets, by arguments |
 //! | `multicast_discovery.rs` | a `DatagramProtocol`: who is there? |

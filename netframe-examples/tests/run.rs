@@ -48,6 +48,28 @@ async fn hello_client_prints_what_hello_server_says() {
 }
 
 #[tokio::test]
+async fn reconnecting_client_survives_restarts_of_its_server() {
+    let mut server = Example::run("shout", &[ANY_PORT]);
+    let endpoint = format!("tcp://{}", server.listening().await);
+    let mut client = Example::run("reconnecting_client", &[&endpoint, "1"]);
+    for _ in 0..3 {
+        client.until("connected").await;
+        client.until("TICK ").await;
+        server.interrupt().await;
+        server.rest().await;
+        client.until("lost: ").await;
+        server = Example::run("shout", &[&endpoint]);
+        server.listening().await;
+    }
+    client.until("TICK ").await;
+    client.interrupt().await;
+    let rest = client.rest().await;
+    assert!(rest.lines().last().unwrap().starts_with("lost: shutdown by system"), "{rest}");
+    server.interrupt().await;
+    server.rest().await;
+}
+
+#[tokio::test]
 async fn await_database_answers_in_order() {
     let mut lookup = Example::run("await_database", &[ANY_PORT]);
     let addr = lookup.listening().await;
@@ -152,6 +174,15 @@ impl Example {
     async fn listening(&mut self) -> SocketAddr {
         let line = timeout(PATIENCE, self.stdout.next_line()).await.unwrap().unwrap().unwrap();
         line.strip_prefix("listening tcp://").expect(&line).parse().unwrap()
+    }
+
+    /// Waits until it prints a line that starts so.
+    async fn until(&mut self, start: &str) {
+        timeout(PATIENCE, async {
+            while !self.stdout.next_line().await.unwrap().expect(start).starts_with(start) {}
+        })
+        .await
+        .unwrap();
     }
 
     /// Does what Ctrl-C does.
