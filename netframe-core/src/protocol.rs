@@ -105,7 +105,8 @@ pub trait Protocol: Send + 'static {
         ready(Ok(()))
     }
 
-    /// The server drains: it accepts no more and waits, up to a deadline, for open connections.
+    /// The server drains: it accepts no more and waits, up to a deadline, for open connections. A
+    /// [`ReconnectingClient`](crate::ReconnectingClient) that is shut down does so too.
     ///
     /// By default the connection closes once nothing is queued, unread or left over. Override it
     /// to finish longer business first, or to say goodbye.

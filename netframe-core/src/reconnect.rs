@@ -44,10 +44,12 @@ use crate::transport::mem::MemNetwork;
 ///
 /// Bytes that are queued when a connection is lost are lost with it, and nothing tells how much of
 /// what was sent had been read: what must not be lost is for the protocol to say again. A
-/// connection that is idle ends too ([`Limits::idle_timeout`], 5 min), and is made again.
+/// connection that is idle ends too ([`Limits::idle_timeout`], 5 min), and is made again. Over
+/// datagrams connecting says nothing of the peer, but a
+/// [health check](ReconnectingClientBuilder::healthy_when) does.
 ///
 /// Dropping the client stops it and aborts its connection; [`shutdown`](Self::shutdown) ends it in
-/// order.
+/// order. Beside its connection a client costs two tasks and about 3 KiB.
 ///
 /// A loss is logged with its reason as `info`. Of the attempts that fail until a connection has
 /// lasted for [`Backoff::reset_after`], the first is logged as `warn`, and the others, like
@@ -75,6 +77,7 @@ use crate::transport::mem::MemNetwork;
 /// first.write("hello").await?;
 ///
 /// server.shutdown(Duration::from_secs(1)).await;
+/// first.closed().await;
 /// let server = Server::bind("mem://log", factory).await?;
 /// let second = client.when_connected().await?;
 /// assert_ne!(first.id(), second.id());
@@ -100,8 +103,8 @@ impl ReconnectingClient {
     ///
     /// # Errors
     ///
-    /// What no further attempt can mend: the endpoint is malformed, of a kind that is not built, does
-    /// not fit the protocol, or can be connected to only once.
+    /// What no further attempt can mend: the endpoint is malformed, of a kind that is not built,
+    /// does not fit the protocol, or can be connected to only once.
     ///
     /// # Panics
     ///
@@ -231,9 +234,9 @@ impl ReconnectingClientBuilder {
     ///
     /// The check runs beside the protocol, which may not have seen `connection_made` yet. It can
     /// write to the connection, and learn of an answer through whatever the factory shares with it.
-    /// If it returns an error, panics, or takes longer than [`healthy_within`](Self::healthy_within),
-    /// the connection is aborted and the attempt has failed. If the connection ends first, the check
-    /// is dropped.
+    /// If it returns an error, panics, or takes longer than
+    /// [`healthy_within`](Self::healthy_within), the connection is aborted and the attempt has
+    /// failed. If the connection ends first, the check is dropped.
     pub fn healthy_when<F>(mut self, check: impl Fn(Handle) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = protocol::Result> + Send + 'static,

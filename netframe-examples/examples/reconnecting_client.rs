@@ -3,9 +3,9 @@
 //!
 //! Run it with `cargo run -p netframe-examples --example reconnecting_client`; it takes another
 //! endpoint as an argument, and how many milliseconds lie between two lines. In another terminal
-//! start the example `shout`, end it with Ctrl-C, start it again. It prints `connected`, each answer
-//! (`TICK 1`, `TICK 2`, …), and `lost` with the reason when the server goes, until Ctrl-C. A line
-//! is sent when there is a connection, so that none is skipped while there is none.
+//! start the example `shout`, end it with Ctrl-C, and start it again. The client prints `connected`,
+//! each answer (`TICK 1`, `TICK 2`, …), and `lost` with the reason when the server goes, until
+//! Ctrl-C. The next line waits for a connection, so that none is skipped while there is none.
 
 use std::time::Duration;
 

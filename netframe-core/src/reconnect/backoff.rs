@@ -6,10 +6,10 @@ use fastrand::Rng;
 
 /// How long a client waits before it connects again.
 ///
-/// The first delay after a failure is random between zero and `initial`. The upper end is multiplied
-/// by `factor` with each further failure in a row, up to `max`. The lower end stays zero (full
-/// jitter), so that clients which lost the same server come back spread over the whole time, not in
-/// waves.
+/// The first delay after a failure is random between zero and `initial`. The upper end is
+/// multiplied by `factor` with each further failure in a row, up to `max`. The lower end stays zero
+/// (full jitter), so that clients which lost the same server come back spread over the whole time,
+/// not in waves.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,7 +22,8 @@ use fastrand::Rng;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// The longest that the first delay can be. Default 100 ms: a server that restarts is back soon.
+    /// The longest that the first delay can be. Default 100 ms, as a server that restarts is back
+    /// soon.
     pub initial: Duration,
     /// The longest that any delay can be. Default 30 s: about what people wait before they look for
     /// themselves.

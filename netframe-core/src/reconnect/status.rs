@@ -1,5 +1,5 @@
-//! [`ReconnectStatus`]: what a reconnecting client is doing, for whoever wants to know, or waits for
-//! a connection.
+//! [`ReconnectStatus`]: what a reconnecting client is doing, for whoever wants to know, or waits
+//! for a connection.
 
 use std::fmt;
 use std::sync::Arc;
