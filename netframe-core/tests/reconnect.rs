@@ -5,7 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "this is all test code")]
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -26,9 +25,6 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
 const AT: &str = "mem://there";
 
@@ -637,46 +633,6 @@ fn a_client_outlives_its_runtime() {
     drop(client);
 }
 
-// What is logged.
-
-#[tokio::test(start_paused = true)]
-async fn one_attempt_of_a_series_of_failures_is_warned_of() {
-    let (log, mut events) = log();
-    let _guard = tracing::subscriber::set_default(LogEvents(log));
-    let net = Net::new();
-    let client = net.client(quiet).connect(AT).unwrap();
-    let mut monitor = client.monitor();
-    for lasts in [SECOND, 10 * SECOND] {
-        for _ in 0..3 {
-            delay(&mut monitor).await;
-        }
-        let server = net.serve(quiet).await;
-        client.when_connected().await.unwrap();
-        sleep(lasts).await;
-        drop(server);
-    }
-    for _ in 0..2 {
-        delay(&mut monitor).await; // one of them follows the loss
-    }
-    drop(client);
-    let logged: Vec<_> = std::iter::from_fn(|| events.0.try_recv().ok()).collect();
-    assert_eq!(
-        logged,
-        [
-            "WARN cannot connect; trying until it works",
-            "DEBUG cannot connect",
-            "DEBUG cannot connect",
-            "DEBUG connected",
-            "INFO connection lost; connecting again",
-            "DEBUG cannot connect",
-            "DEBUG cannot connect",
-            "DEBUG connected",
-            "INFO connection lost; connecting again",
-            "WARN cannot connect; trying until it works",
-        ]
-    );
-}
-
 // What is refused.
 
 #[tokio::test]
@@ -927,41 +883,4 @@ impl Resolve for Names {
         let unknown = || io::Error::new(io::ErrorKind::NotFound, "not known yet");
         names.0.map(|addr| vec![addr]).ok_or_else(unknown)
     }
-}
-
-/// Tells the level and the text of each event of the module under test.
-struct LogEvents(Log);
-
-impl Subscriber for LogEvents {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target() == "netframe_core::reconnect"
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        struct Text(String);
-
-        impl Visit for Text {
-            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.tell(format!("{} {}", event.metadata().level(), text.0));
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }
