@@ -7,6 +7,7 @@
 //! | `hello_server.rs`, `hello_client.rs` | both sides of a connection, on port 12345 |
 //! | `reconnecting_client.rs` | a client that stays connected, through restarts of its server |
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
+//! | `key_value_store.rs` | one store for all connections, bounded, with errors as answers |
 //! | `any_transport.rs` | the same protocol over TCP, UDP and Unix sockets, by arguments |
 //! | `multicast_discovery.rs` | a `DatagramProtocol`: who is there? |
 //! | `udp_request.rs` | questions over UDP that are asked again until they are answered |

@@ -89,6 +89,23 @@ async fn await_database_answers_in_order() {
 }
 
 #[tokio::test]
+async fn key_value_store_keeps_what_one_connection_sets_for_the_next() {
+    let mut store = Example::run("key_value_store", &[ANY_PORT]);
+    let addr = store.listening().await;
+    assert_eq!(
+        ask(addr, b"set sky light blue\nget sky\ndel sky\nget sky\n").await,
+        "stored\nvalue light blue\ndeleted\nnone\n"
+    );
+    assert_eq!(
+        ask(addr, b"get\nset sea green\n").await,
+        "error: expected `set KEY VALUE`, `get KEY` or `del KEY`\nstored\n"
+    );
+    assert_eq!(ask(addr, b"get sea\n").await, "value green\n");
+    store.interrupt().await;
+    assert_eq!(store.rest().await, "");
+}
+
+#[tokio::test]
 async fn any_transport_answers_on_each() {
     let path = env::temp_dir().join(format!("netframe-any-{}.sock", std::process::id()));
     let unix = format!("unix://{}", path.display());
