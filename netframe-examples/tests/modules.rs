@@ -11,6 +11,7 @@ macro_rules! examples {
 examples! {
     "../examples/await_database.rs" await_database
     "../examples/key_value_store.rs" key_value_store
+    "../examples/port_forwarder.rs" port_forwarder
     "../examples/shout.rs" shout
     "../examples/test_without_network.rs" test_without_network
     "../examples/udp_request.rs" udp_request

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::{TcpStream, UdpSocket, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixStream};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -103,6 +103,89 @@ async fn key_value_store_keeps_what_one_connection_sets_for_the_next() {
     assert_eq!(ask(addr, b"get sea\n").await, "value green\n");
     store.interrupt().await;
     assert_eq!(store.rest().await, "");
+}
+
+#[tokio::test]
+async fn port_forwarder_passes_bytes_and_fins_on_both_ways() {
+    let (mut forwarder, target) = forward_to_us().await;
+    let addr = forwarder.listening().await;
+    let sent = (0..=250).collect::<Vec<u8>>().repeat((64 << 20) / 251);
+    let client = async {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(&sent).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        answer
+    };
+    let server = async {
+        let (mut stream, _) = target.accept().await.unwrap();
+        let mut question = Vec::new();
+        stream.read_to_end(&mut question).await.unwrap();
+        stream.write_all(&question).await.unwrap();
+        question
+    };
+    let both = timeout(PATIENCE, async { tokio::join!(client, server) });
+    let (answer, question) = both.await.unwrap();
+    assert!(question == sent);
+    assert!(answer == sent);
+    forwarder.interrupt().await;
+    assert_eq!(forwarder.rest().await, "");
+}
+
+#[tokio::test]
+async fn port_forwarder_reads_no_faster_than_the_other_side() {
+    const LEN: usize = 64 << 20;
+    let (mut forwarder, target) = forward_to_us().await;
+    let addr = forwarder.listening().await;
+    let slow = TcpSocket::new_v4().unwrap();
+    slow.set_recv_buffer_size(16 * 1024).unwrap();
+    let client = async {
+        let mut stream = slow.connect(addr).await.unwrap();
+        let (mut len, mut some) = (0, [0; 1024]);
+        loop {
+            match stream.read(&mut some).await.unwrap() {
+                0 => return len,
+                more => len += more,
+            }
+            yield_now().await; // the server writes as much as it can meanwhile
+        }
+    };
+    let server = async {
+        let (mut stream, _) = target.accept().await.unwrap();
+        stream.write_all(&vec![0; LEN]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "it ends with the client");
+    };
+    let both = timeout(PATIENCE, async { tokio::join!(client, server) });
+    assert_eq!(both.await.unwrap().0, LEN);
+    let peak_kb = forwarder.peak_memory_kb();
+    assert!(peak_kb < 16 * 1024, "{peak_kb} kB");
+    forwarder.interrupt().await;
+    assert_eq!(forwarder.rest().await, "");
+}
+
+#[tokio::test]
+async fn port_forwarder_tells_of_a_target_that_cannot_be_reached() {
+    let (mut forwarder, target) = forward_to_us().await;
+    let addr = forwarder.listening().await;
+    let nobody = target.local_addr().unwrap();
+    drop(target);
+    assert_eq!(ask(addr, b"is anybody there?").await, "");
+    forwarder.interrupt().await;
+    assert_eq!(
+        forwarder.rest().await,
+        format!(
+            "error by local: cannot connect to tcp://{nobody}: Connection refused (os error 111)\n"
+        )
+    );
+}
+
+/// A forwarder, and the target that it connects to.
+async fn forward_to_us() -> (Example, TcpListener) {
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("tcp://{}", target.local_addr().unwrap());
+    (Example::run("port_forwarder", &[ANY_PORT, &endpoint]), target)
 }
 
 #[tokio::test]
@@ -200,6 +283,14 @@ impl Example {
         })
         .await
         .unwrap();
+    }
+
+    /// The most memory that it has had at once.
+    fn peak_memory_kb(&self) -> u64 {
+        let pid = self.child.id().expect("it still runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
     /// Does what Ctrl-C does.
