@@ -8,6 +8,7 @@
 //! | `reconnecting_client.rs` | a client that stays connected, through restarts of its server |
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
 //! | `key_value_store.rs` | one store for all connections, bounded, with errors as answers |
+//! | `straight_line.rs` | a dialogue from top to bottom, instead of callbacks |
 //! | `port_forwarder.rs` | two connections that feed each other: flow control and half-close |
 //! | `any_transport.rs` | the same protocol over TCP, UDP and Unix sockets, by arguments |
 //! | `multicast_discovery.rs` | a `DatagramProtocol`: who is there? |

@@ -13,6 +13,7 @@ examples! {
     "../examples/key_value_store.rs" key_value_store
     "../examples/port_forwarder.rs" port_forwarder
     "../examples/shout.rs" shout
+    "../examples/straight_line.rs" straight_line
     "../examples/test_without_network.rs" test_without_network
     "../examples/udp_request.rs" udp_request
 }

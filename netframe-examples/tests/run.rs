@@ -106,6 +106,37 @@ async fn key_value_store_keeps_what_one_connection_sets_for_the_next() {
 }
 
 #[tokio::test]
+async fn straight_line_plays_until_the_number_is_guessed() {
+    let mut game = Example::run("straight_line", &[ANY_PORT]);
+    let addr = game.listening().await;
+    let guessing = timeout(PATIENCE, async {
+        let mut stream = BufReader::new(TcpStream::connect(addr).await.unwrap());
+        stream.write_all(b"Ada\n").await.unwrap();
+        let (mut low, mut high, mut count) = (1, 100, 0);
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        assert_eq!(line, "name? hello Ada, guess a number from 1 to 100\n");
+        loop {
+            let guess = (low + high) / 2;
+            stream.write_all(format!("{guess}\n").as_bytes()).await.unwrap();
+            count += 1;
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+            match &*line {
+                "guess? less\n" => high = guess - 1,
+                "guess? more\n" => low = guess + 1,
+                _ => break,
+            }
+        }
+        assert_eq!(line, format!("guess? right, and it took {count} guesses\n"));
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the game is over");
+    });
+    guessing.await.unwrap();
+    game.interrupt().await;
+    assert_eq!(game.rest().await, "");
+}
+
+#[tokio::test]
 async fn port_forwarder_passes_bytes_and_fins_on_both_ways() {
     let (mut forwarder, target) = forward_to_us().await;
     let addr = forwarder.listening().await;
