@@ -9,6 +9,7 @@
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
 //! | `key_value_store.rs` | one store for all connections, bounded, with errors as answers |
 //! | `straight_line.rs` | a dialogue from top to bottom, instead of callbacks |
+//! | `mailbox.rs` | typed messages from a thread to connections, and what a slow one misses |
 //! | `port_forwarder.rs` | two connections that feed each other: flow control and half-close |
 //! | `any_transport.rs` | the same protocol over TCP, UDP and Unix sockets, by arguments |
 //! | `multicast_discovery.rs` | a `DatagramProtocol`: who is there? |

@@ -11,6 +11,7 @@ macro_rules! examples {
 examples! {
     "../examples/await_database.rs" await_database
     "../examples/key_value_store.rs" key_value_store
+    "../examples/mailbox.rs" mailbox
     "../examples/port_forwarder.rs" port_forwarder
     "../examples/shout.rs" shout
     "../examples/straight_line.rs" straight_line

@@ -137,6 +137,46 @@ async fn straight_line_plays_until_the_number_is_guessed() {
 }
 
 #[tokio::test]
+async fn mailbox_lets_a_slow_peer_miss_what_another_is_told() {
+    let mut example = Example::run("mailbox", &[ANY_PORT]);
+    let addr = example.listening().await;
+    let connect = async || BufReader::new(TcpStream::connect(addr).await.unwrap()).lines();
+    let publishing = timeout(PATIENCE, async {
+        let (mut quick, mut slow) = (connect().await, connect().await);
+        let news = "news".repeat(10_000);
+        let mut number = 1;
+        while example.say(&news).await != "told 2, missed by 0" {
+            number += 1; // they are not both there
+        }
+        loop {
+            read_to(&mut quick, number).await;
+            number += 1;
+            match &*example.say(&news).await {
+                "told 2, missed by 0" => {}
+                "told 1, missed by 1" => break,
+                other => panic!("{other}"),
+            }
+        }
+        read_to(&mut quick, number).await;
+        read_to(&mut slow, number - 1).await;
+        number += 1;
+        assert_eq!(example.say("last").await, "told 2, missed by 0");
+        for lines in [&mut quick, &mut slow] {
+            assert_eq!(lines.next_line().await.unwrap().unwrap(), format!("{number} last"));
+        }
+    });
+    publishing.await.unwrap();
+    example.interrupt().await;
+    assert_eq!(example.rest().await, "");
+}
+
+/// Reads up to the line that begins with this number.
+async fn read_to(lines: &mut Lines<BufReader<TcpStream>>, number: u32) {
+    let start = format!("{number} ");
+    while !lines.next_line().await.unwrap().unwrap().starts_with(&start) {}
+}
+
+#[tokio::test]
 async fn port_forwarder_passes_bytes_and_fins_on_both_ways() {
     let (mut forwarder, target) = forward_to_us().await;
     let addr = forwarder.listening().await;
@@ -293,7 +333,7 @@ struct Example {
 impl Example {
     fn run(name: &str, args: &[&str]) -> Self {
         let mut command = Command::new(program(name));
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| {
             panic!("{error}; `cargo test -p netframe-examples` builds the example `{name}`")
         });
@@ -314,6 +354,13 @@ impl Example {
         })
         .await
         .unwrap();
+    }
+
+    /// Types a line, and returns the line that it prints.
+    async fn say(&mut self, line: &str) -> String {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        self.stdout.next_line().await.unwrap().unwrap()
     }
 
     /// The most memory that it has had at once.
