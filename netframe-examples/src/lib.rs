@@ -12,6 +12,7 @@
 //! | `mailbox.rs` | typed messages from a thread to connections, and what a slow one misses |
 //! | `port_forwarder.rs` | two connections that feed each other: flow control and half-close |
 //! | `any_transport.rs` | the same protocol over TCP, UDP and Unix sockets, by arguments |
+//! | `own_transport.rs` | a transport of one's own: `Io` and `Listen` |
 //! | `multicast_discovery.rs` | a `DatagramProtocol`: who is there? |
 //! | `udp_request.rs` | questions over UDP that are asked again until they are answered |
 //! | `test_without_network.rs` | tests without a network, a runtime or a clock |

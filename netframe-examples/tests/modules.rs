@@ -12,6 +12,7 @@ examples! {
     "../examples/await_database.rs" await_database
     "../examples/key_value_store.rs" key_value_store
     "../examples/mailbox.rs" mailbox
+    "../examples/own_transport.rs" own_transport
     "../examples/port_forwarder.rs" port_forwarder
     "../examples/shout.rs" shout
     "../examples/straight_line.rs" straight_line

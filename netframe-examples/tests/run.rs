@@ -288,6 +288,18 @@ async fn any_transport_answers_on_each() {
 }
 
 #[tokio::test]
+async fn own_transport_moves_letters_on_the_wire_and_only_there() {
+    let mut server = Example::run("own_transport", &["serve", "127.0.0.1:0"]);
+    let line = server.stdout.next_line().await.unwrap().unwrap();
+    let addr = line.strip_prefix("listening custom://rot13/").expect(&line);
+    assert_eq!(ask(addr.parse().unwrap(), b"\n").await, "Uryyb sebz gur freire!");
+    let client = Example::run("own_transport", &["connect", addr]);
+    assert_eq!(client.rest().await, "Hello from the server!\neof by peer\n");
+    server.interrupt().await;
+    server.rest().await;
+}
+
+#[tokio::test]
 async fn multicast_discovery_finds_who_is_there() {
     let interface = fs::read_to_string("/sys/class/net/lo/ifindex").unwrap();
     let lo = interface.trim();
