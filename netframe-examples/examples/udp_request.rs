@@ -6,7 +6,8 @@
 //! `apple: a fruit` and `gravel: unknown`. Then it asks where nobody listens, and prints
 //! `no answer: ` and why.
 //!
-//! On the wire a question is an id of two bytes and a name, and its answer the same id and a text.
+//! On the wire a question is an id of two bytes and a name, and its answer the same again, then a
+//! zero byte and a text.
 //! Test it with `cargo test -p netframe-examples --example udp_request`.
 
 use std::collections::HashSet;
@@ -61,6 +62,17 @@ struct Asked {
     error: Option<io::Error>,
 }
 
+impl Asked {
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.id, self.question.name.as_bytes()].concat()
+    }
+
+    /// The text of an answer to it.
+    fn text<'a>(&self, answer: &'a [u8]) -> Option<&'a [u8]> {
+        answer.strip_prefix(&*self.to_bytes())?.strip_prefix(b"\0")
+    }
+}
+
 /// The protocol behind a [`Resolver`].
 struct Asker {
     opened: mpsc::Sender<Sender<Question>>,
@@ -89,16 +101,16 @@ impl Asker {
         Ok(())
     }
 
-    /// Sends the question, or gives it up.
+    /// Sends the question, or gives it up: after the last attempt, or if nobody waits any more.
     fn send(&mut self, t: &mut DatagramTransport<'_>) -> Result {
         let Some(asked) = &self.asked else { return Ok(()) };
         match PATIENCE.get(asked.attempt) {
-            Some(patience) => {
-                t.send(&[&asked.id, asked.question.name.as_bytes()].concat())?;
+            Some(patience) if !asked.question.answer.is_closed() => {
+                t.send(&asked.to_bytes())?;
                 t.set_timeout(Some(*patience));
                 Ok(())
             }
-            None => self.answer(t, Err(io::ErrorKind::TimedOut.into())),
+            _ => self.answer(t, Err(io::ErrorKind::TimedOut.into())),
         }
     }
 
@@ -129,11 +141,9 @@ impl DatagramProtocol for Asker {
         t: &mut DatagramTransport<'_>,
         datagram: Datagram,
     ) -> Result {
-        match (&self.asked, datagram.data.split_first_chunk()) {
-            (Some(asked), Some((id, text))) if asked.id == *id => {
-                self.answer(t, Ok(String::from_utf8_lossy(text).into_owned()))
-            }
-            _ => Ok(()), // forged, or the late answer to an earlier attempt
+        match self.asked.as_ref().and_then(|asked| asked.text(&datagram.data)) {
+            Some(text) => self.answer(t, Ok(String::from_utf8_lossy(text).into_owned())),
+            None => Ok(()), // forged, or the late answer to an earlier question
         }
     }
 
@@ -171,9 +181,9 @@ impl DatagramProtocol for Forgetful {
         if self.0.insert(datagram.data.to_vec()) {
             return Ok(()); // a real server would keep nothing
         }
-        let (id, name) = datagram.data.split_first_chunk::<2>().ok_or("no id")?;
+        let (_, name) = datagram.data.split_first_chunk::<2>().ok_or("no id")?;
         let text: &[u8] = if name == b"apple" { b"a fruit" } else { b"unknown" };
-        Ok(t.reply(&datagram, &[id, text].concat())?)
+        Ok(t.reply(&datagram, &[&*datagram.data, b"\0", text].concat())?)
     }
 }
 
@@ -217,7 +227,7 @@ mod tests {
         assert_eq!(sent[2..], *b"apple");
         asker.time_out();
         assert_eq!(asker.take_sent()[0].data, sent);
-        asker.receive(&[&sent[..2], b"a fruit"].concat());
+        asker.receive(&[&*sent, b"\0a fruit"].concat());
         assert_eq!(answered.try_recv().unwrap().unwrap(), "a fruit");
         asker.time_out();
         assert!(asker.take_sent().is_empty());
@@ -226,11 +236,22 @@ mod tests {
     #[test]
     fn an_answer_to_something_else_is_passed_over() {
         let (mut asker, mut answered, sent) = ask();
-        asker.receive(&[&[!sent[0], sent[1]], &b"forged"[..]].concat());
-        asker.receive(&sent[..1]);
+        asker.receive(&[&[!sent[0]], &sent[1..], b"\0forged"].concat());
+        asker.receive(&[&sent[..2], b"pear\0of another name"].concat());
+        for len in 0..=sent.len() {
+            asker.receive(&sent[..len]);
+        }
         assert!(answered.try_recv().is_err(), "it still waits");
-        asker.receive(&[&sent[..2], b"right"].concat());
+        asker.receive(&[&*sent, b"\0right"].concat());
         assert_eq!(answered.try_recv().unwrap().unwrap(), "right");
+    }
+
+    #[test]
+    fn a_question_that_nobody_waits_for_is_not_sent_again() {
+        let (mut asker, answered, _) = ask();
+        drop(answered);
+        asker.time_out();
+        assert!(asker.take_sent().is_empty());
     }
 
     #[test]
