@@ -2,8 +2,8 @@
 //!
 //! Run it with `cargo run -p netframe-examples --example any_transport`; it takes other endpoints as
 //! arguments. It prints a line for each, such as `listening udp://127.0.0.1:7007`, and serves until
-//! Ctrl-C. Whatever is sent is answered with how much it was, and over what it came: try
-//! `echo hello | nc 127.0.0.1 7007`, `echo hello | nc -u -w1 127.0.0.1 7007`, and
+//! Ctrl-C. Whatever is sent is answered with over what it came, and how many bytes it was, such as
+//! `udp 6`: try `echo hello | nc 127.0.0.1 7007`, `echo hello | nc -u -w1 127.0.0.1 7007`, and
 //! `echo hello | socat - UNIX-CONNECT:/tmp/netframe-example.sock`.
 
 use netframe::{ConnectionInfo, Protocol, Result, Server, Transport, bytes::BytesMut};
@@ -16,7 +16,8 @@ struct Count;
 
 impl Protocol for Count {
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        let answer = format!("{} bytes over {}\n", data.len(), t.info().kind());
+        // Short: over UDP a new peer is sent at most three times what it sent itself.
+        let answer = format!("{} {}\n", t.info().kind(), data.len());
         data.clear();
         t.write(answer.as_bytes());
         Ok(())

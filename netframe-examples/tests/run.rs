@@ -265,15 +265,15 @@ async fn any_transport_answers_on_each() {
     let unix = format!("unix://{}", path.display());
     let mut example = Example::run("any_transport", &[ANY_PORT, "udp://127.0.0.1:0", &unix]);
     let addr = example.listening().await;
-    assert_eq!(ask(addr, b"1234").await, "4 bytes over tcp\n");
+    assert_eq!(ask(addr, b"1234").await, "tcp 4\n");
     let line = example.stdout.next_line().await.unwrap().unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(line.strip_prefix("listening udp://").expect(&line)).await.unwrap();
     for _ in 0..2 {
-        socket.send(b"a datagram").await.unwrap();
+        socket.send(b"x\n").await.unwrap();
         let mut answer = [0; 100];
         let len = timeout(PATIENCE, socket.recv(&mut answer)).await.unwrap().unwrap();
-        assert_eq!(answer[..len], *b"10 bytes over udp\n");
+        assert_eq!(answer[..len], *b"udp 2\n");
     }
     assert_eq!(example.stdout.next_line().await.unwrap().unwrap(), format!("listening {unix}"));
     let mut stream = UnixStream::connect(&path).await.unwrap();
@@ -281,7 +281,7 @@ async fn any_transport_answers_on_each() {
     stream.shutdown().await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert_eq!(answer, "1 bytes over unix\n");
+    assert_eq!(answer, "unix 1\n");
     example.interrupt().await;
     example.rest().await;
     assert!(!path.exists());
@@ -303,21 +303,31 @@ async fn own_transport_moves_letters_on_the_wire_and_only_there() {
 async fn multicast_discovery_finds_who_is_there() {
     let interface = fs::read_to_string("/sys/class/net/lo/ifindex").unwrap();
     let lo = interface.trim();
+    let free = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    let port = &*free.local_addr().unwrap().port().to_string();
+    drop(free);
     let mut services = Vec::new();
     for name in ["printer", "scanner"] {
-        let mut service = Example::run("multicast_discovery", &["serve", name, lo]);
+        let mut service = Example::run("multicast_discovery", &["serve", name, port, lo]);
         let line = service.stdout.next_line().await.unwrap().unwrap();
-        assert!(line.starts_with("listening udp://0.0.0.0:7071?"), "{line}");
+        assert!(line.starts_with(&format!("listening udp://0.0.0.0:{port}?")), "{line}");
         services.push(service);
     }
-    let found = Example::run("multicast_discovery", &["find", lo]).rest().await;
+    let found = Example::run("multicast_discovery", &["find", port, lo]).rest().await;
     for name in ["printer", "scanner"] {
-        assert!(found.contains(&format!("{name} at 127.0.0.1:7071\n")), "{found}");
+        assert!(found.contains(&format!("{name} at 127.0.0.1:{port}\n")), "{found}");
     }
     for service in services {
         service.interrupt().await;
         service.rest().await;
     }
+}
+
+#[tokio::test]
+async fn multicast_discovery_ends_at_a_wrong_interface() {
+    let mut find = Example::run("multicast_discovery", &["find", "7071", "4000000000"]);
+    let status = timeout(PATIENCE, find.child.wait()).await.unwrap().unwrap();
+    assert!(!status.success(), "{status}");
 }
 
 #[tokio::test]
