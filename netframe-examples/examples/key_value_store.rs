@@ -11,8 +11,8 @@
 //! none
 //! ```
 //!
-//! What cannot be done is answered with `error: ` and why, and the connection goes on. Keys, values
-//! and their number are bounded, so that the store holds 11 MB at most, whoever talks to it.
+//! What cannot be done is answered with `error: ` and why, and the connection goes on. The length of
+//! keys and values and their number are bounded: together they are 11 MB at most, whoever sets them.
 
 use std::collections::HashMap;
 

@@ -7,9 +7,9 @@
 //! if that listened on port 7008. A connection that does not end in order is printed, such as
 //! `error by local: cannot connect to tcp://127.0.0.1:7007: Connection refused (os error 111)`.
 //!
-//! Each direction has a flow control of its own: what one side does not read is not read from the
-//! other, at some 200 KB each. A FIN is passed on, and answers that come after it still arrive; so
-//! is a reset, as what was cut off must not look complete.
+//! Each direction has a flow control of its own: what one side does not read is soon not read from
+//! the other either, instead of filling memory. A FIN is passed on, and answers that come after it
+//! still arrive; so is a reset, as what was cut off must not look complete.
 
 use netframe::{
     Client, CloseKind, CloseReason, ConnectionInfo, Endpoint, Handle, Protocol, Result, Server,
@@ -57,13 +57,17 @@ impl Protocol for Half {
         Ok(())
     }
 
-    /// Goes on to the end: that nothing waits now does not mean that nothing more will come.
-    async fn draining(&mut self, _: &mut dyn Transport) -> Result {
+    /// A stream goes on to its end: that nothing waits now does not mean that nothing more will
+    /// come. Datagrams have no end.
+    async fn draining(&mut self, t: &mut dyn Transport) -> Result {
+        if t.info().is_datagram() {
+            t.close_when_idle();
+        }
         Ok(())
     }
 
     fn connection_lost(&mut self, reason: &CloseReason) {
-        // The end in order: there was a FIN in both directions. An abort is what the other's end led to.
+        // In order means a FIN in both directions. An abort follows from how the other one ended.
         if !matches!(reason.kind(), CloseKind::Eof | CloseKind::Aborted) {
             println!("{reason}");
         }

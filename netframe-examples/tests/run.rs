@@ -213,7 +213,7 @@ async fn port_forwarder_reads_no_faster_than_the_other_side() {
     slow.set_recv_buffer_size(16 * 1024).unwrap();
     let client = async {
         let mut stream = slow.connect(addr).await.unwrap();
-        let (mut len, mut some) = (0, [0; 1024]);
+        let (mut len, mut some) = (0, [0; 4096]);
         loop {
             match stream.read(&mut some).await.unwrap() {
                 0 => return len,
@@ -238,18 +238,43 @@ async fn port_forwarder_reads_no_faster_than_the_other_side() {
 
 #[tokio::test]
 async fn port_forwarder_tells_of_a_target_that_cannot_be_reached() {
-    let (mut forwarder, target) = forward_to_us().await;
+    let nobody = TcpSocket::new_v4().unwrap(); // bound, but it does not listen
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("tcp://{}", nobody.local_addr().unwrap());
+    let mut forwarder = Example::run("port_forwarder", &[ANY_PORT, &endpoint]);
     let addr = forwarder.listening().await;
-    let nobody = target.local_addr().unwrap();
-    drop(target);
     assert_eq!(ask(addr, b"is anybody there?").await, "");
     forwarder.interrupt().await;
     assert_eq!(
         forwarder.rest().await,
         format!(
-            "error by local: cannot connect to tcp://{nobody}: Connection refused (os error 111)\n"
+            "error by local: cannot connect to {endpoint}: Connection refused (os error 111)\n"
         )
     );
+}
+
+#[tokio::test]
+async fn port_forwarder_forwards_datagrams_too() {
+    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("udp://{}", target.local_addr().unwrap());
+    let mut forwarder = Example::run("port_forwarder", &["udp://127.0.0.1:0", &endpoint]);
+    let line = forwarder.stdout.next_line().await.unwrap().unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(line.strip_prefix("listening udp://").expect(&line)).await.unwrap();
+    let talking = timeout(PATIENCE, async {
+        let mut datagram = [0; 100];
+        for question in ["one", "another"] {
+            client.send(question.as_bytes()).await.unwrap();
+            let (len, from) = target.recv_from(&mut datagram).await.unwrap();
+            assert_eq!(datagram[..len], *question.as_bytes());
+            target.send_to(b"answer", from).await.unwrap();
+            let len = client.recv(&mut datagram).await.unwrap();
+            assert_eq!(datagram[..len], *b"answer");
+        }
+    });
+    talking.await.unwrap();
+    forwarder.interrupt().await;
+    assert_eq!(forwarder.rest().await, "shutdown by system\n");
 }
 
 /// A forwarder, and the target that it connects to.
