@@ -24,6 +24,17 @@
 //! Nothing here is for other crates to use. The code blocks of README.md and `docs/` are compiled as
 //! tests of this crate.
 
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}
+macro_rules! pages {
+    ($($name:ident $path:literal)*) => {$(
+        #[cfg(doctest)]
+        #[doc = include_str!($path)]
+        mod $name {}
+    )*};
+}
+
+pages! {
+    readme "../../README.md"
+    introduction "../../docs/introduction.md"
+    first_server "../../docs/guide/first-server.md"
+    own_protocol "../../docs/guide/own-protocol.md"
+}
