@@ -37,4 +37,8 @@ pages! {
     introduction "../../docs/introduction.md"
     first_server "../../docs/guide/first-server.md"
     own_protocol "../../docs/guide/own-protocol.md"
+    transports "../../docs/guide/transports.md"
+    back_pressure "../../docs/guide/back-pressure.md"
+    timeouts_and_limits "../../docs/guide/timeouts-and-limits.md"
+    shutdown "../../docs/guide/shutdown.md"
 }
