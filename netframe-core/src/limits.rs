@@ -31,7 +31,8 @@ pub struct Limits {
     /// Queued bytes at which it reads again, and at which `drain` is done. Default 16 KiB.
     pub low_watermark: usize,
     /// Queued bytes above which a connection ends with `Overflow`, if it goes on writing above the
-    /// high watermark. Default 1 MiB, which is also what one connection can cost at worst.
+    /// high watermark. Default 1 MiB, which is also what one connection can cost at worst, but for
+    /// a single larger write that began below the mark.
     pub hard_cap: usize,
     /// Bytes a protocol may leave unconsumed while it waits for more. Default 64 KiB; a connection
     /// holds at most this and one delivery of 64 KiB.

@@ -41,4 +41,7 @@ pages! {
     back_pressure "../../docs/guide/back-pressure.md"
     timeouts_and_limits "../../docs/guide/timeouts-and-limits.md"
     shutdown "../../docs/guide/shutdown.md"
+    testing "../../docs/guide/testing.md"
+    own_transports "../../docs/guide/own-transports.md"
+    straight_line "../../docs/guide/straight-line.md"
 }
