@@ -44,4 +44,6 @@ pages! {
     testing "../../docs/guide/testing.md"
     own_transports "../../docs/guide/own-transports.md"
     straight_line "../../docs/guide/straight-line.md"
+    coming_from_twisted "../../docs/guide/coming-from-twisted.md"
+    coming_from_asyncio_netty "../../docs/guide/coming-from-asyncio-netty.md"
 }
