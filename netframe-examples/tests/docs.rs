@@ -1,6 +1,8 @@
 //! The pages of the documentation: their links lead somewhere, the book has all of them, and their
 //! Rust is compiled.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
