@@ -127,8 +127,7 @@ pub(crate) async fn bind(
     network: &MemNetwork,
     resolver: &dyn Resolve,
 ) -> Result<Vec<Bound>, Error> {
-    built(endpoint)?;
-    fits(endpoint, endpoint.kind(), needs)?;
+    check(endpoint, needs)?;
     let refused = |source| Error::Listen { endpoint: Box::new(endpoint.clone()), source };
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp, _) => {
@@ -161,6 +160,21 @@ pub(crate) async fn bind(
             let sockets = Inherited::by_name(name).map_err(refused)?;
             sockets.into_iter().map(|socket| adopt(endpoint, needs, socket)).collect()
         }
+        _ => Err(unsupported(endpoint)),
+    }
+}
+
+/// What of [`bind`] needs no network: refuses what cannot be listened on, or not by the protocol.
+pub(crate) fn check(endpoint: &Endpoint, needs: Needs) -> Result<(), Error> {
+    built(endpoint)?;
+    fits(endpoint, endpoint.kind(), needs)?;
+    match (endpoint.kind(), endpoint.address()) {
+        (EndpointKind::Tcp | EndpointKind::Udp | EndpointKind::Stdio, _)
+        | (EndpointKind::Mem, Address::Name(_)) => Ok(()),
+        #[cfg(unix)]
+        (EndpointKind::Unix | EndpointKind::UnixDatagram, _)
+        | (EndpointKind::Fd, Address::Fd(_))
+        | (EndpointKind::Systemd, Address::Name(_)) => Ok(()),
         _ => Err(unsupported(endpoint)),
     }
 }
@@ -206,7 +220,7 @@ pub(crate) fn connector(
 }
 
 /// Refuses a protocol that cannot run on what the endpoint carries.
-pub(crate) fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Result<(), Error> {
+fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Result<(), Error> {
     let later = matches!(kind, EndpointKind::Fd | EndpointKind::Systemd);
     if later || needs.fit(kind.is_datagram()) {
         return Ok(()); // of an inherited socket, itself will tell what it carries

@@ -18,7 +18,7 @@ mod parse;
 mod suggest;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(crate) mod values;
 
 pub use address::{Address, Host};
 pub use error::{EndpointError, EndpointPart};

@@ -94,6 +94,22 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The endpoint that it is about, if it is about one that could be read.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Unsupported { endpoint, .. }
+            | Self::NeedsStream { endpoint }
+            | Self::NeedsDatagrams { endpoint }
+            | Self::Resolve { endpoint, .. }
+            | Self::Listen { endpoint, .. }
+            | Self::Connect { endpoint, .. }
+            | Self::ConnectTimeout { endpoint, .. } => Some(endpoint),
+            _ => None,
+        }
+    }
+}
+
 /// The next step, where the operating system's words do not suggest one.
 fn hint(endpoint: &Endpoint, source: &io::Error) -> &'static str {
     let several = source.get_ref().is_some_and(|inner| inner.is::<AddrErrors>());

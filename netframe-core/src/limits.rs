@@ -4,6 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::endpoint::values::{COUNT, MILLIS, SIZE};
+
 /// Bytes of one delivery to `data_received`, leftover not counted, and of one read.
 pub(crate) const MAX_DELIVERY: usize = 64 * 1024;
 
@@ -20,22 +25,31 @@ pub(crate) const MAX_LINGER: u64 = 1024 * 1024;
 /// limits.max_connections = 1000;
 /// limits.idle_timeout = Timeout::After(Duration::from_secs(60));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// In a configuration file sizes are bytes, such as `65536`, or text such as `"64KiB"`; timeouts are
+/// text such as `"500ms"`, `"5m"` or `"never"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Limits {
     /// Connections of the service at once, over all its endpoints and workers; exact. At the limit
     /// it stops accepting, and newcomers wait in the kernel's queue. Default 65 536.
+    #[serde(deserialize_with = "count")]
     pub max_connections: usize,
     /// Queued bytes above which a connection stops reading. Default 64 KiB.
+    #[serde(with = "size")]
     pub high_watermark: usize,
     /// Queued bytes at which it reads again, and at which `drain` is done. Default 16 KiB.
+    #[serde(with = "size")]
     pub low_watermark: usize,
     /// Queued bytes above which a connection ends with `Overflow`, if it goes on writing above the
     /// high watermark. Default 1 MiB, which is also what one connection can cost at worst, but for
     /// a single larger write that began below the mark.
+    #[serde(with = "size")]
     pub hard_cap: usize,
     /// Bytes a protocol may leave unconsumed while it waits for more. Default 64 KiB; a connection
     /// holds at most this and one delivery of 64 KiB.
+    #[serde(with = "size")]
     pub max_pending: usize,
     /// Time without a byte in or out after which a connection is closed. Default 5 min.
     pub idle_timeout: Timeout,
@@ -144,6 +158,63 @@ impl fmt::Display for Timeout {
     }
 }
 
+/// As in a configuration file: `"never"`, or a duration such as `"500ms"`, `"30s"`, `"5m"`, `"1h"`.
+impl<'de> Deserialize<'de> for Timeout {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = || D::Error::custom(format!("expected {}, or `never`", MILLIS.expected));
+        match Value::deserialize(deserializer)? {
+            Value::Text(text) if text == "never" => Ok(Self::Never),
+            Value::Text(text) => (MILLIS.read)(&text).map(Self::After).ok_or_else(expected),
+            _ => Err(expected()),
+        }
+    }
+}
+
+impl Serialize for Timeout {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::After(duration) => serializer.serialize_str(&(MILLIS.write)(*duration)),
+            Self::Never => serializer.serialize_str("never"),
+        }
+    }
+}
+
+/// What a configuration file may have in the place of a limit.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Number(u64),
+    Text(String),
+    Other(serde::de::IgnoredAny),
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let number = match Value::deserialize(deserializer)? {
+        Value::Number(number) => (COUNT.read)(&number.to_string()),
+        _ => None,
+    };
+    number.ok_or_else(|| D::Error::custom(format!("expected {}", COUNT.expected)))
+}
+
+/// A number of bytes, or text with a unit.
+mod size {
+    use super::{Deserialize, Deserializer, SIZE, Serializer, Value};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
+        let size = match Value::deserialize(d)? {
+            Value::Number(number) => (SIZE.read)(&number.to_string()),
+            Value::Text(text) => (SIZE.read)(&text),
+            Value::Other(_) => None,
+        };
+        let expected = || serde::de::Error::custom(format!("expected {}", SIZE.expected));
+        size.ok_or_else(expected)
+    }
+
+    pub(super) fn serialize<S: Serializer>(size: &usize, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&(SIZE.write)(*size))
+    }
+}
+
 /// A limit that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -183,6 +254,43 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         Limits::default().validate().unwrap();
+    }
+
+    #[test]
+    fn configuration_is_read_by_name() {
+        let text = r#"{"max_connections":10,"hard_cap":"2MiB","max_pending":1000,"idle_timeout":"90s",
+            "close_timeout":"never"}"#;
+        let limits: Limits = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            (limits.max_connections, limits.hard_cap, limits.max_pending),
+            (10, 2 << 20, 1000)
+        );
+        assert_eq!(limits.idle_timeout, Timeout::from_secs(90));
+        assert_eq!(limits.close_timeout, Timeout::Never);
+        assert_eq!(limits.connect_timeout, Limits::default().connect_timeout);
+        let written = serde_json::to_value(&limits).unwrap();
+        assert_eq!(written["hard_cap"], "2MiB");
+        assert_eq!(written["idle_timeout"], "90s");
+        assert_eq!(written["close_timeout"], "never");
+        assert_eq!(serde_json::from_value::<Limits>(written).unwrap(), limits);
+    }
+
+    #[test]
+    fn configuration_is_refused_with_what_is_expected() {
+        let refusal = |text: &str| serde_json::from_str::<Limits>(text).unwrap_err().to_string();
+        let size = "expected bytes from 1 to 2147483647, such as `65536`, `64KiB` or `1MiB`";
+        for value in ["0", "-1", "1.5", "\"64K\"", "true", "[1]", "4294967296"] {
+            assert!(refusal(&format!(r#"{{"hard_cap":{value}}}"#)).starts_with(size), "{value}");
+        }
+        for value in ["0", "60", "\"0s\"", "\"60\"", "\"off\"", "{}"] {
+            let error = refusal(&format!(r#"{{"idle_timeout":{value}}}"#));
+            assert!(error.starts_with("expected a duration from 1ms to 480h"), "{error}");
+        }
+        let count = "expected a whole number from 1 to 2147483647";
+        for value in ["0", "\"10\"", "\"1KiB\""] {
+            assert!(refusal(&format!(r#"{{"max_connections":{value}}}"#)).starts_with(count));
+        }
+        assert!(refusal(r#"{"max_conections":1}"#).contains("unknown field `max_conections`"));
     }
 
     #[test]

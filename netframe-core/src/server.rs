@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::Acceptor;
-use crate::bind::{Bound, Open, bind, fits};
+use crate::bind::{self, Bound, Open, bind};
 use crate::driver::{caught_async, panic_text};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -236,6 +236,23 @@ impl ServerBuilder {
         self
     }
 
+    /// Checks what can be without the network: that the limits make sense, and that every endpoint
+    /// is one that the protocol fits.
+    ///
+    /// # Errors
+    ///
+    /// The first that does not. What only the network can tell, such as a port in use, is the error
+    /// of [`bind`](Self::bind).
+    pub fn validate(&self) -> Result<(), Error> {
+        self.limits.validate()?;
+        for place in &self.places {
+            if let Place::Endpoint(endpoint) = place {
+                bind::check(endpoint, self.factory.needs())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Binds every endpoint and starts to accept. If one fails, none is left open.
     ///
     /// # Errors
@@ -255,13 +272,13 @@ impl ServerBuilder {
         predecessors: &[&ReadyServer],
         process: Option<Arc<Count>>,
     ) -> Result<ReadyServer, Error> {
-        self.limits.validate()?;
+        self.validate()?;
         let needs = self.factory.needs();
         let mut places = Vec::new();
         for place in self.places {
             match place {
                 Place::Endpoint(endpoint) => {
-                    let mut bound = take_over(&endpoint, needs, predecessors)?;
+                    let mut bound = take_over(&endpoint, predecessors)?;
                     if bound.is_empty() {
                         bound = bind(&endpoint, needs, &self.network, &*self.resolver).await?;
                     }
@@ -299,12 +316,7 @@ pub(crate) struct ReadyServer {
 }
 
 /// What `predecessors` have bound for `endpoint`, if it can be shared.
-fn take_over(
-    endpoint: &Endpoint,
-    needs: Needs,
-    predecessors: &[&ReadyServer],
-) -> Result<Vec<Bound>, Error> {
-    fits(endpoint, endpoint.kind(), needs)?;
+fn take_over(endpoint: &Endpoint, predecessors: &[&ReadyServer]) -> Result<Vec<Bound>, Error> {
     let places = predecessors.iter().flat_map(|server| &server.places);
     let same = places.filter(|(asked, _)| asked.as_ref() == Some(endpoint));
     let clones = same.flat_map(|(_, bound)| bound).filter_map(|one| one.try_clone().transpose());

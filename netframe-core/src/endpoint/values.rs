@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How values of one type are read and written.
-pub(super) struct Format<T: 'static> {
+pub(crate) struct Format<T: 'static> {
     /// What a value must look like, for an error.
-    pub(super) expected: &'static str,
+    pub(crate) expected: &'static str,
     /// `None` when the text is something else, or the value is outside its range.
-    pub(super) read: fn(&str) -> Option<T>,
+    pub(crate) read: fn(&str) -> Option<T>,
     /// The canonical text. Any value can be written, even one that would not be read.
-    pub(super) write: fn(T) -> String,
+    pub(crate) write: fn(T) -> String,
 }
 
 pub(super) const FLAG: Format<bool> = Format {
@@ -32,7 +32,7 @@ pub(super) const INT: Format<u32> = Format {
     write: |count| count.to_string(),
 };
 
-pub(super) const COUNT: Format<usize> = Format {
+pub(crate) const COUNT: Format<usize> = Format {
     expected: "a whole number from 1 to 2147483647",
     read: |text| number(text, 1..=INT_MAX)?.try_into().ok(),
     write: |count| count.to_string(),
@@ -46,7 +46,7 @@ pub(super) const HOPS: Format<u32> = Format {
 };
 
 /// The kernel takes the length of a buffer as C `int`.
-pub(super) const SIZE: Format<usize> = Format {
+pub(crate) const SIZE: Format<usize> = Format {
     expected: "bytes from 1 to 2147483647, such as `65536`, `64KiB` or `1MiB`",
     read: |text| {
         let bytes = scaled(text, &SIZE_UNITS)?;
@@ -56,7 +56,7 @@ pub(super) const SIZE: Format<usize> = Format {
 };
 
 /// The kernel measures in milliseconds, in a C `int`.
-pub(super) const MILLIS: Format<Duration> = Format {
+pub(crate) const MILLIS: Format<Duration> = Format {
     expected: "a duration from 1ms to 480h, such as `500ms`, `30s`, `5m` or `1h`",
     read: |text| duration(text, Duration::from_millis(1)..=Duration::from_hours(480)),
     write: write_duration,
