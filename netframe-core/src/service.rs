@@ -218,6 +218,13 @@ macro_rules! datagram_counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl DatagramStats {
+            /// All counters with their names.
+            pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
         #[derive(Debug, Default)]
         pub(crate) struct DatagramCounters {
             $(pub(crate) $name: AtomicU64,)*

@@ -52,10 +52,13 @@
 //! # Features
 //!
 //! `runner` (on by default) builds the program `netframe`, which serves the ready protocols by their
-//! names. It adds nothing to the library: a crate that uses only that says
-//! `default-features = false` and compiles less.
+//! names, and the module `runner`, by which a program of your own does so with yours. A crate that
+//! needs neither says `default-features = false` and compiles less.
 
 #[doc(inline)]
 pub use netframe_core::*;
 #[doc(inline)]
 pub use netframe_protocols as protocols;
+
+#[cfg(feature = "runner")]
+pub mod runner;

@@ -1,7 +1,7 @@
 //! The program `netframe`: serves protocols by their names, and connects to them.
 
-mod runner;
+use netframe::runner::Runner;
 
 fn main() -> std::process::ExitCode {
-    runner::main()
+    Runner::new("netframe").ready_protocols().main()
 }

@@ -6,34 +6,34 @@ use std::fmt;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     plural: &'static str,
-    nearest: Option<&'static str>,
-    known: Vec<&'static str>,
+    nearest: Option<String>,
+    known: Vec<String>,
 }
 
 impl Choice {
     /// What there is in place of `found`; `plural` says what the words are.
-    pub(super) fn new(
+    pub(super) fn new<'a>(
         found: &str,
         plural: &'static str,
-        known: impl IntoIterator<Item = &'static str>,
+        known: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let known: Vec<_> = known.into_iter().collect();
+        let known: Vec<_> = known.into_iter().map(str::to_owned).collect();
         let found = found.to_lowercase();
         // Among words of three letters, two edits apart is no likeness.
         let near = if found.len() < 5 { 1 } else { 2 };
         let nearest = known
             .iter()
-            .map(|word| (strsim::osa_distance(&found, word), *word))
+            .map(|word| (strsim::osa_distance(&found, word), word))
             .filter(|&(edits, _)| edits <= near)
             .min_by_key(|&(edits, _)| edits)
-            .map(|(_, word)| word);
+            .map(|(_, word)| word.clone());
         Self { plural, nearest, known }
     }
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(nearest) = self.nearest {
+        if let Some(nearest) = &self.nearest {
             write!(f, "did you mean `{nearest}`? ")?;
         }
         if self.known.is_empty() {

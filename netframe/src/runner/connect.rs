@@ -10,8 +10,8 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use netframe::bytes::{Bytes, BytesMut};
-use netframe::{
+use crate::bytes::{Bytes, BytesMut};
+use crate::{
     Client, CloseKind, ConnectionInfo, EndpointKind, Handle, Limits, Protocol, Result, Timeout,
     Transport,
 };
@@ -33,14 +33,15 @@ pub(super) fn connect(args: Connect) -> Result<ExitCode, Failure> {
     if args.endpoint.kind() == EndpointKind::Stdio {
         return Err(Failure::ConnectStdio);
     }
-    log::start(args.log.clone());
-    let asked = signals::watch().map_err(|source| Failure::Signals { source })?;
+    log::start(&args.log);
+    let signals = signals::watch(&signals::OF_CLIENTS);
+    let mut signals = signals.map_err(|source| Failure::Signals { source })?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime: Runtime = runtime.map_err(|source| Failure::Runtime { source })?;
     runtime.block_on(async {
         tokio::select! {
             biased;
-            Ok(signal) = asked => Ok(ExitCode::from(signal.exit_code())),
+            Some(signal) = signals.recv() => Ok(ExitCode::from(signal.exit_code())),
             outcome = converse(args) => outcome.map(|()| ExitCode::SUCCESS),
         }
     })
@@ -60,7 +61,7 @@ async fn converse(args: Connect) -> Result<(), Failure> {
     let of_datagrams = endpoint.kind().is_datagram();
     let client = if of_datagrams {
         let to_stdout = move |_: &_| datagrams::ToStdout::new(received.clone(), wait);
-        Client::builder(netframe::datagrams(to_stdout)).limits(limits).connect(&endpoint).await?
+        Client::builder(crate::datagrams(to_stdout)).limits(limits).connect(&endpoint).await?
     } else {
         let to_stdout = move |_: &ConnectionInfo| ToStdout(received.clone());
         Client::builder(to_stdout).limits(limits).connect(&endpoint).await?

@@ -5,9 +5,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use netframe::{CloseReason, Endpoint};
+use crate::{CloseReason, Endpoint};
 
-use super::registry::OptionError;
 use super::setting::SettingError;
 
 /// Why a command failed.
@@ -15,10 +14,12 @@ use super::setting::SettingError;
 pub(super) enum Failure {
     #[error(transparent)]
     Setting(#[from] SettingError),
+    #[error("{}", .0.join("\nerror: "))]
+    Wrong(Vec<String>),
     #[error(transparent)]
-    Option(#[from] OptionError),
-    #[error(transparent)]
-    Start(Box<netframe::Error>),
+    Start(Box<crate::Error>),
+    #[error("{problem}")]
+    Located { problem: String, source: Box<crate::Error> },
     #[error("cannot watch for signals")]
     Signals { source: io::Error },
     #[error("a listener broke")]
@@ -43,13 +44,13 @@ impl Failure {
     /// 2 if another command line is needed, 1 if the same one might work another time.
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Setting(_) | Self::Option(_) | Self::ConnectStdio => 2,
-            Self::Start(error) => match **error {
-                netframe::Error::Endpoint(_)
-                | netframe::Error::Limits(_)
-                | netframe::Error::Unsupported { .. }
-                | netframe::Error::NeedsStream { .. }
-                | netframe::Error::NeedsDatagrams { .. } => 2,
+            Self::Setting(_) | Self::Wrong(_) | Self::ConnectStdio => 2,
+            Self::Start(error) | Self::Located { source: error, .. } => match **error {
+                crate::Error::Endpoint(_)
+                | crate::Error::Limits(_)
+                | crate::Error::Unsupported { .. }
+                | crate::Error::NeedsStream { .. }
+                | crate::Error::NeedsDatagrams { .. } => 2,
                 _ => 1,
             },
             Self::Signals { .. }
@@ -64,8 +65,8 @@ impl Failure {
     }
 }
 
-impl From<netframe::Error> for Failure {
-    fn from(error: netframe::Error) -> Self {
+impl From<crate::Error> for Failure {
+    fn from(error: crate::Error) -> Self {
         Self::Start(Box::new(error))
     }
 }

@@ -9,7 +9,9 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::args::{Log, LogFormat};
 use super::choice::Choice;
+use super::report;
 
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
@@ -21,13 +23,21 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// Logs from now on, in the whole process.
-pub(super) fn start(filter: Targets) {
+pub(super) fn start(log: &Log) {
+    let mut filter = log.filter.clone();
+    if filter != Targets::new().with_default(LevelFilter::OFF) {
+        filter = filter.with_target(report::TARGET, LevelFilter::INFO);
+    }
     let stderr = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         // It would be told on stderr, which is what is broken then, with a macro that panics.
         .log_internal_errors(false);
-    tracing_subscriber::registry().with(stderr.with_filter(filter)).init();
+    let registry = tracing_subscriber::registry();
+    match log.format {
+        LogFormat::Text => registry.with(stderr.with_filter(filter)).init(),
+        LogFormat::Json => registry.with(stderr.json().with_filter(filter)).init(),
+    }
 }
 
 /// A filter from `LEVEL` or `MODULE=LEVEL`, or several of these with commas between them.

@@ -1,123 +1,264 @@
-//! The protocols that can be served by name, with their options. It knows nothing of command lines,
-//! so that a configuration file can name the same protocols and set the same options.
+//! The protocols that can be served by name: each a name, typed options, and how a factory is made
+//! of them. It knows nothing of command lines and files.
 
-use std::fmt::Write;
+use std::fmt;
 
-use netframe::protocols::line::{LineOptions, line_echo};
-use netframe::protocols::{discard, echo, hello};
-use netframe::{BoxError, Limits, Server, ServerBuilder};
-use serde::Deserialize;
-use toml::Table;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use super::choice::Choice;
+use crate::{BoxError, Factory, Limits, Needs, Protocol, Server, ServerBuilder};
 
-/// All protocols, in the order in which they are listed.
-static ENTRIES: [Entry; 4] = [
-    Entry {
-        name: "echo",
-        about: "sends back every byte",
-        options: &[],
-        build: |_| Ok(Server::builder(echo())),
-    },
-    Entry {
-        name: "discard",
-        about: "takes every byte and answers nothing",
-        options: &[],
-        build: |_| Ok(Server::builder(discard())),
-    },
-    Entry {
-        name: "line-echo",
-        about: "sends back every line once it is complete",
-        options: &[
-            OptionEntry { name: "delimiter", default: "lf", about: "what ends a line: lf or crlf" },
-            OptionEntry {
-                name: "max_length",
-                default: "16384",
-                about: "bytes of a line; a longer one ends the connection",
-            },
-        ],
-        build: line_echo_server,
-    },
-    Entry {
-        name: "hello",
-        about: "answers `Hello from the server!` to whatever comes first, then closes",
-        options: &[],
-        build: |_| Ok(Server::builder(hello())),
-    },
-];
-
-/// A protocol that can be served by its name.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: &'static str,
+/// A protocol that can be served by its name, with options of the type `O`.
+///
+/// The options are any type that serde reads and that has defaults; their names, types and defaults
+/// are those that it has.
+///
+/// ```
+/// use netframe::runner::{Entry, Runner};
+/// use netframe::{ConnectionInfo, Protocol, Result, Transport, bytes::BytesMut};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Default, Deserialize, Serialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct ShoutOptions {
+///     suffix: String,
+/// }
+///
+/// struct Shout(ShoutOptions);
+///
+/// impl Protocol for Shout {
+///     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+///         t.write(&data.split().to_ascii_uppercase());
+///         t.write(self.0.suffix.as_bytes());
+///         Ok(())
+///     }
+/// }
+///
+/// let shout = Entry::new("shout", "answers in upper case", |options: ShoutOptions| {
+///     Ok(move |_: &ConnectionInfo| Shout(options.clone()))
+/// });
+/// let runner = Runner::new("shoutd").protocol(shout.option("suffix", "put behind each answer"));
+/// // runner.main()
+/// ```
+pub struct Entry<O = NoOptions> {
+    name: &'static str,
     about: &'static str,
-    options: &'static [OptionEntry],
-    build: fn(Table) -> Result<ServerBuilder, BoxError>,
+    needs: Needs,
+    abouts: Vec<(&'static str, &'static str)>,
+    build: Build<O>,
+    limits: Raise<O>,
+    memory: Box<dyn Fn(&O) -> Memory + Send + Sync>,
 }
 
-/// An option of a protocol.
-#[derive(Debug)]
-struct OptionEntry {
-    name: &'static str,
-    /// As it would be written, for the help; the protocol's own default is what holds.
-    default: &'static str,
-    about: &'static str,
+type Build<O> = Box<dyn Fn(O) -> Result<ServerBuilder, BoxError> + Send + Sync>;
+type Raise<O> = Box<dyn Fn(&O, &mut Limits) + Send + Sync>;
+
+/// The options of a protocol that has none.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOptions {}
+
+/// Bytes that a protocol holds at most, besides what its connections have queued and pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// For all connections together, such as a history.
+    pub shared: usize,
+    /// For each connection.
+    pub per_connection: usize,
+}
+
+impl<O> Entry<O> {
+    /// A protocol whose factory is made from its options by `build`.
+    ///
+    /// An error of `build` is shown to whoever has set the options; it should name the option, and
+    /// say what would do.
+    pub fn new<F: Factory>(
+        name: &'static str,
+        about: &'static str,
+        build: impl Fn(O) -> Result<F, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            about,
+            needs: F::Protocol::NEEDS,
+            abouts: Vec::new(),
+            build: Box::new(move |options| Ok(Server::builder(build(options)?))),
+            limits: Box::new(|_, _| {}),
+            memory: Box::new(|_| Memory { shared: 0, per_connection: size_of::<F::Protocol>() }),
+        }
+    }
+
+    /// Says what an option is for, in a few words.
+    pub fn option(mut self, name: &'static str, about: &'static str) -> Self {
+        self.abouts.push((name, about));
+        self
+    }
+
+    /// Raises the limits that the options need to be higher, such as `max_pending` for long
+    /// messages.
+    pub fn limits(mut self, raise: impl Fn(&O, &mut Limits) + Send + Sync + 'static) -> Self {
+        self.limits = Box::new(raise);
+        self
+    }
+
+    /// Says what the protocol holds at most; the size of its type for each connection where this is
+    /// not called.
+    pub fn memory(mut self, of: impl Fn(&O) -> Memory + Send + Sync + 'static) -> Self {
+        self.memory = Box::new(of);
+        self
+    }
 }
 
 impl Entry {
-    /// A server of this protocol, still without endpoints. Options that are not given have their
-    /// defaults.
-    pub(super) fn server(&self, options: Table) -> Result<ServerBuilder, OptionError> {
-        for (name, value) in &options {
-            if !self.options.iter().any(|option| option.name == name) {
-                let known = self.options.iter().map(|option| option.name);
-                let choice = Choice::new(name, "options", known);
+    /// A protocol without options.
+    pub fn plain<F: Factory>(
+        name: &'static str,
+        about: &'static str,
+        factory: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, about, move |NoOptions {}| Ok(factory()))
+    }
+}
+
+impl<O> fmt::Debug for Entry<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// An [`Entry`] whatever the type of its options.
+pub(super) trait Registered: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn about(&self) -> &'static str;
+    fn needs(&self) -> Needs;
+    fn options(&self) -> Vec<OptionInfo>;
+
+    /// What is served with these options. Those that are not given have their defaults.
+    fn configure(&self, options: &Table, limits: &Limits) -> Result<Configured, OptionError>;
+}
+
+/// A protocol with its options.
+pub(super) struct Configured {
+    /// Still without endpoints and limits.
+    pub(super) server: ServerBuilder,
+    /// Raised where the options need it.
+    pub(super) limits: Limits,
+    pub(super) memory: Memory,
+}
+
+/// An option of a protocol.
+#[derive(Clone, Debug)]
+pub(super) struct OptionInfo {
+    pub(super) name: String,
+    pub(super) about: &'static str,
+    /// `None` where it has none.
+    pub(super) default: Option<Value>,
+}
+
+impl OptionInfo {
+    /// What it must be, in the words of TOML.
+    pub(super) fn kind(&self) -> &'static str {
+        self.default.as_ref().map_or("any", Value::type_str)
+    }
+
+    /// As it would be set on a command line.
+    pub(super) fn setting(&self) -> String {
+        let default = match &self.default {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        };
+        format!("{}={default}", self.name)
+    }
+}
+
+impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    fn options(&self) -> Vec<OptionInfo> {
+        let defaults = Table::try_from(O::default()).unwrap_or_default();
+        let about = |name: &str| self.abouts.iter().find(|(other, _)| *other == name);
+        let mut options: Vec<_> = defaults
+            .into_iter()
+            .map(|(name, default)| OptionInfo {
+                about: about(&name).map_or("", |(_, about)| about),
+                default: Some(default),
+                name,
+            })
+            .collect();
+        // An `Option` that is `None` does not show in what serde writes.
+        for (name, about) in &self.abouts {
+            if !options.iter().any(|option| option.name == *name) {
+                options.push(OptionInfo { name: (*name).to_owned(), about, default: None });
+            }
+        }
+        options
+    }
+
+    fn configure(&self, options: &Table, limits: &Limits) -> Result<Configured, OptionError> {
+        let known = self.options();
+        let names = || known.iter().map(|option| option.name.as_str());
+        let read = |options: Table| -> Result<(O, ServerBuilder), BoxError> {
+            let parse = || O::deserialize(options.clone());
+            let read = parse().map_err(|error| error.message().to_owned())?;
+            // Again, as one of them goes to the factory.
+            let kept = parse().map_err(|error| error.message().to_owned())?;
+            Ok((kept, (self.build)(read)?))
+        };
+        for (name, value) in options {
+            if !names().any(|known| known == name) {
+                let choice = Choice::new(name, "options", names());
                 let (found, protocol) = (name.clone(), self.name);
                 return Err(OptionError::Unknown { found, protocol, choice });
             }
             // Alone, so that an error is known to be about this one.
             let alone = Table::from_iter([(name.clone(), value.clone())]);
-            (self.build)(alone)
-                .map_err(|source| OptionError::Invalid { option: name.clone(), source })?;
+            read(alone).map_err(|source| OptionError::Invalid { option: name.clone(), source })?;
         }
-        (self.build)(options)
-            .map_err(|source| OptionError::Together { protocol: self.name, source })
+        let (options, server) = read(options.clone())
+            .map_err(|source| OptionError::Together { protocol: self.name, source })?;
+        let mut limits = limits.clone();
+        (self.limits)(&options, &mut limits);
+        Ok(Configured { server, limits, memory: (self.memory)(&options) })
     }
 }
 
-/// The protocol of this name.
-pub(super) fn find(name: &str) -> Result<&'static Entry, UnknownProtocol> {
-    ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| UnknownProtocol {
-        found: name.to_owned(),
-        choice: Choice::new(name, "protocols", ENTRIES.iter().map(|entry| entry.name)),
-    })
+/// All protocols that a runner has, in the order in which they are listed.
+#[derive(Default)]
+pub(super) struct Registry {
+    entries: Vec<Box<dyn Registered>>,
 }
 
-/// All protocols with their options, one a line.
-pub(super) fn help() -> String {
-    let mut help = "Protocols, and their options with defaults:\n".to_owned();
-    for entry in &ENTRIES {
-        line(&mut help, "", entry.name, entry.about);
-        for option in entry.options {
-            let setting = format!("{}={}", option.name, option.default);
-            line(&mut help, "  ", &setting, option.about);
-        }
+impl Registry {
+    /// Adds a protocol, in place of one that has the same name.
+    pub(super) fn add(&mut self, entry: impl Registered + 'static) {
+        self.entries.retain(|other| other.name() != entry.name());
+        self.entries.push(Box::new(entry));
     }
-    help
-}
 
-fn line(help: &mut String, indent: &str, name: &str, about: &str) {
-    let width = 20 - indent.len();
-    writeln!(help, "  {indent}{name:width$}  {about}").expect("a String takes everything");
-}
+    /// The protocol of this name.
+    pub(super) fn find(&self, name: &str) -> Result<&dyn Registered, UnknownProtocol> {
+        self.entries().find(|entry| entry.name() == name).ok_or_else(|| UnknownProtocol {
+            found: name.to_owned(),
+            choice: Choice::new(name, "protocols", self.entries().map(Registered::name)),
+        })
+    }
 
-fn line_echo_server(options: Table) -> Result<ServerBuilder, BoxError> {
-    let options = LineOptions::deserialize(options).map_err(|error| error.message().to_owned())?;
-    let mut limits = Limits::default();
-    // The connection's own limit must not end a line before `max_length` does.
-    let unfinished = options.max_length.saturating_add(options.delimiter.as_bytes().len());
-    limits.max_pending = limits.max_pending.max(unfinished);
-    Ok(Server::builder(line_echo(options)?).limits(limits))
+    pub(super) fn entries(&self) -> impl Iterator<Item = &dyn Registered> {
+        self.entries.iter().map(AsRef::as_ref)
+    }
 }
 
 /// No protocol has this name.
@@ -142,45 +283,64 @@ pub(super) enum OptionError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runner::setting;
+    use crate::runner::ready;
 
-    fn server(protocol: &str, settings: &[&str]) -> Result<ServerBuilder, String> {
-        let settings = settings.iter().map(|text| text.parse().unwrap()).collect();
-        let options = setting::table(settings).unwrap();
-        find(protocol).unwrap().server(options).map_err(|error| error.to_string())
+    #[derive(Default, Deserialize, Serialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Options {
+        root: Option<String>,
+        count: u32,
+        names: Vec<String>,
+    }
+
+    fn registry() -> Registry {
+        let mut registry = Registry::default();
+        let build = |_: Options| Ok(crate::protocols::echo());
+        registry.add(Entry::new("files", "serves files", build).option("root", "their folder"));
+        registry
     }
 
     #[test]
-    fn every_option_in_the_help_exists_and_takes_its_default() {
-        for entry in &ENTRIES {
-            server(entry.name, &[]).unwrap();
-            for option in entry.options {
-                server(entry.name, &[&format!("{}={}", option.name, option.default)]).unwrap();
-            }
+    fn options_are_known_by_their_defaults_and_descriptions() {
+        let registry = registry();
+        let options = registry.find("files").unwrap().options();
+        let told: Vec<_> =
+            options.iter().map(|option| (option.setting(), option.kind(), option.about)).collect();
+        let want = [
+            ("count=0", "integer", ""),
+            ("names=[]", "array", ""),
+            ("root=", "any", "their folder"),
+        ];
+        assert_eq!(told, want.map(|(setting, kind, about)| (setting.to_owned(), kind, about)));
+    }
+
+    #[test]
+    fn an_option_without_a_default_can_be_set() {
+        let registry = registry();
+        let options = toml::from_str("root = \"/srv\"").unwrap();
+        registry.find("files").unwrap().configure(&options, &Limits::default()).unwrap();
+    }
+
+    #[test]
+    fn a_later_entry_takes_the_place_of_one_with_the_same_name() {
+        let mut registry = registry();
+        registry.add(Entry::plain("files", "nothing", crate::protocols::discard));
+        assert_eq!(registry.entries().count(), 1);
+        assert_eq!(registry.find("files").unwrap().about(), "nothing");
+    }
+
+    #[test]
+    fn every_ready_protocol_is_described_and_takes_its_defaults() {
+        let mut registry = Registry::default();
+        ready::add_to(&mut registry);
+        for entry in registry.entries() {
+            assert!(!entry.about().is_empty(), "{}", entry.name());
+            let defaults = entry.options().into_iter().filter_map(|option| {
+                assert!(!option.about.is_empty(), "{} of {}", option.name, entry.name());
+                Some((option.name, option.default?))
+            });
+            let configured = entry.configure(&defaults.collect(), &Limits::default()).unwrap();
+            configured.server.limits(configured.limits).validate().unwrap();
         }
-        let defaults = LineOptions::default();
-        assert_eq!(defaults.delimiter.as_bytes(), b"\n");
-        assert_eq!(defaults.max_length, 16384);
-    }
-
-    #[test]
-    fn a_connection_may_hold_the_longest_line() {
-        let limits = |settings: &[&str]| format!("{:?}", server("line-echo", settings).unwrap());
-        assert!(limits(&[]).contains("max_pending: 65536,"));
-        assert!(limits(&["max_length=100000"]).contains("max_pending: 100001,"));
-        assert!(limits(&["max_length=100000", "delimiter=crlf"]).contains("max_pending: 100002,"));
-    }
-
-    #[test]
-    fn unknown_names_are_refused_with_a_choice() {
-        assert_eq!(
-            server("line-echo", &["max_lenght=1"]).unwrap_err(),
-            "unknown option `max_lenght` of `line-echo`; did you mean `max_length`? options: \
-             delimiter, max_length"
-        );
-        assert_eq!(
-            find("ecko").unwrap_err().to_string(),
-            "unknown protocol `ecko`; did you mean `echo`? protocols: echo, discard, line-echo, hello"
-        );
     }
 }

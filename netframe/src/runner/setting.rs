@@ -1,10 +1,10 @@
-//! [`Setting`]: an option of a protocol as the command line gives it, `KEY=VALUE`.
+//! [`Setting`]: an option or a limit as the command line gives it, `KEY=VALUE`.
 
 use std::str::FromStr;
 
 use toml::{Table, Value};
 
-/// One `--set KEY=VALUE`. The value is one of TOML, as in a configuration file, or else a string
+/// One `--set KEY=VALUE` or `--limit KEY=VALUE`. The value is one of TOML, as in a configuration file, or else a string
 /// that needs no quotes.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
@@ -26,12 +26,12 @@ impl FromStr for Setting {
     }
 }
 
-/// All settings as one table.
-pub(super) fn table(settings: Vec<Setting>) -> Result<Table, SettingError> {
+/// All settings as one table; `what` says what they are.
+pub(super) fn table(what: &'static str, settings: Vec<Setting>) -> Result<Table, SettingError> {
     let mut table = Table::new();
     for Setting { key, value } in settings {
         if table.contains_key(&key) {
-            return Err(SettingError::Repeated { key });
+            return Err(SettingError::Repeated { what, key });
         }
         table.insert(key, value);
     }
@@ -43,8 +43,8 @@ pub(super) fn table(settings: Vec<Setting>) -> Result<Table, SettingError> {
 pub(super) enum SettingError {
     #[error("expected KEY=VALUE")]
     NoKey,
-    #[error("option `{key}` is set twice; expected once")]
-    Repeated { key: String },
+    #[error("{what} `{key}` is set twice; expected once")]
+    Repeated { what: &'static str, key: String },
 }
 
 #[cfg(test)]

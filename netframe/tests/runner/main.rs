@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod config;
 mod connect;
 mod datagrams;
 mod errors;
 mod inherited;
 mod program;
 mod protocols;
+mod reload;
 mod signals;
 mod stdio;

@@ -62,3 +62,51 @@ fn an_unfinished_line_that_is_too_long_ends_the_connection() {
     assert_eq!(answer, "one\n");
     assert_eq!(server.ask(b"two\n"), b"two\n", "the others go on");
 }
+
+#[test]
+fn protocols_are_listed_and_described() {
+    let list = Program::start(&["protocols"]).end();
+    assert_eq!(list.code, Some(0));
+    for name in ["echo", "discard", "line-echo", "hello"] {
+        let line = list.stdout.lines().find(|line| line.split(' ').next() == Some(name));
+        assert!(line.is_some_and(|line| line.len() > 20), "{name}: {}", list.stdout);
+    }
+    let one = Program::start(&["protocols", "line-echo"]).end();
+    assert_eq!(
+        one.stdout,
+        "line-echo: sends back every line once it is complete\n\n\
+         fits streams: tcp, unix, mem, stdio\n\n\
+         option      type     default  what it is\n\
+         delimiter   string   \"lf\"     what ends a line: lf or crlf\n\
+         max_length  integer  16384    bytes of a line; a longer one ends the connection\n\n\
+         [[service]]\nprotocol = \"line-echo\"\nlisten = \"tcp://127.0.0.1:7007\"\n\
+         [service.options]\ndelimiter = \"lf\"\nmax_length = 16384\n"
+    );
+    let unknown = Program::start(&["protocols", "ehco"]).end();
+    assert!(unknown.stderr.contains("did you mean `echo`?"), "{}", unknown.stderr);
+    assert_eq!(unknown.code, Some(2));
+}
+
+#[test]
+fn limits_are_set_on_the_command_line() {
+    let one = ["echo", "tcp://127.0.0.1:0", "--limit", "max_connections=1"];
+    let server = Program::serve(&[&one[..], &["--limit", "idle_timeout=200ms"]].concat());
+    let mut first = server.connect();
+    let mut second = server.connect();
+    second.write_all(b"waits").unwrap();
+    let mut end = Vec::new();
+    first.read_to_end(&mut end).unwrap(); // it was idle
+    drop(first); // else its close would wait for our end
+    let mut answer = [0; 5];
+    second.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"waits");
+}
+
+#[test]
+fn shells_get_a_script() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = Program::start(&["completions", shell]).end();
+        assert!(script.stdout.contains("protocols"), "{shell}: {}", script.stderr);
+        assert_eq!(script.code, Some(0));
+    }
+}

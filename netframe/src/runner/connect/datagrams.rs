@@ -5,8 +5,8 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
-use netframe::bytes::Bytes;
-use netframe::{Addr, Datagram, DatagramProtocol, DatagramTransport, Handle, Result};
+use crate::bytes::Bytes;
+use crate::{Addr, Datagram, DatagramProtocol, DatagramTransport, Handle, Result};
 use tokio::runtime;
 use tokio::sync::mpsc;
 

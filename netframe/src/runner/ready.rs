@@ -1,0 +1,25 @@
+//! The protocols that netframe itself has.
+
+use super::registry::{Entry, Registry};
+use crate::protocols::line::{LineOptions, line_echo};
+use crate::protocols::{discard, echo, hello};
+
+/// Adds them all.
+pub(super) fn add_to(registry: &mut Registry) {
+    registry.add(Entry::plain("echo", "sends back every byte", echo));
+    registry.add(Entry::plain("discard", "takes every byte and answers nothing", discard));
+    let about = "sends back every line once it is complete";
+    registry.add(
+        Entry::new("line-echo", about, |options: LineOptions| Ok(line_echo(options)?))
+            .option("delimiter", "what ends a line: lf or crlf")
+            .option("max_length", "bytes of a line; a longer one ends the connection")
+            .limits(|options, limits| {
+                // The connection's own limit must not end a line before `max_length` does.
+                let delimiter = options.delimiter.as_bytes().len();
+                let unfinished = options.max_length.saturating_add(delimiter);
+                limits.max_pending = limits.max_pending.max(unfinished);
+            }),
+    );
+    let about = "answers `Hello from the server!` to whatever comes first, then closes";
+    registry.add(Entry::plain("hello", about, hello));
+}

@@ -1,0 +1,379 @@
+//! Configuration files: what is wrong with one is told with its place, by `check` and `run` alike,
+//! and a good one is served.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::program::{End, Program, ask};
+
+/// A folder of a test's own with the file `net.toml` in it, which goes with it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn with(config: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("netframe-config-{}-{number}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        fs::create_dir(&folder.0).unwrap();
+        folder.write(config);
+        folder
+    }
+
+    /// Replaces the file.
+    pub(crate) fn write(&self, config: &str) {
+        fs::write(self.0.join("net.toml"), config).unwrap();
+    }
+
+    /// Starts `netframe` in the folder.
+    pub(crate) fn start(&self, args: &[&str]) -> Program {
+        Program::start_with(args, |command| command.current_dir(&self.0))
+    }
+
+    pub(crate) fn end(&self, args: &[&str]) -> End {
+        self.start(args).end()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Both `check` and `run` refuse the file with this text and nothing else, and nothing is served.
+#[track_caller]
+fn refuses(config: &str, want: &str) {
+    refuses_by(&["check", "net.toml"], config, 2, want);
+}
+
+#[track_caller]
+fn refuses_by(check: &[&str], config: &str, code: i32, want: &str) {
+    let folder = Folder::with(config);
+    for args in [check, &["run", "net.toml"]] {
+        let end = folder.end(args);
+        assert_eq!(end.stderr, want, "{args:?} of:\n{config}");
+        assert_eq!((end.code, &*end.stdout), (Some(code), ""), "{args:?} of:\n{config}");
+    }
+}
+
+/// A file with one service of `echo` and this in its table.
+fn echo(more: &str) -> String {
+    format!("[[service]]\nprotocol = \"echo\"\nlisten = \"tcp://127.0.0.1:0\"\n{more}\n")
+}
+
+const LIMITS: &str = "limits: close_timeout, connect_timeout, hard_cap, high_watermark, \
+                      idle_timeout, low_watermark, max_connections, max_pending, \
+                      write_stall_timeout";
+const SIZES: &str = "expected bytes from 1 to 2147483647, such as `65536`, `64KiB` or `1MiB`";
+const DURATIONS: &str =
+    "expected a duration from 1ms to 480h, such as `500ms`, `30s`, `5m` or `1h`";
+
+#[test]
+fn what_is_no_configuration_is_refused() {
+    let missing = Folder::with("");
+    fs::remove_file(missing.0.join("net.toml")).unwrap();
+    let want = "error: net.toml: cannot read it: No such file or directory (os error 2)\n";
+    assert_eq!(missing.end(&["check", "net.toml"]).stderr, want);
+    assert_eq!(missing.end(&["run", "net.toml"]).stderr, want);
+
+    let add = "there is no service; add [[service]] with `protocol = \"echo\"` and `listen = \
+               \"tcp://127.0.0.1:7007\"`";
+    refuses("", &format!("error: net.toml:1:1: {add}\n"));
+    refuses("# nothing\nworkers = 2\n", &format!("error: net.toml:1:1: {add}\n"));
+    refuses(
+        "[[service]\nprotocol = 'echo'\n",
+        "error: net.toml:1:11: not TOML: unclosed array table, expected `]`\n",
+    );
+    refuses(
+        "workers = \n",
+        "error: net.toml:1:11: not TOML: string values must be quoted, expected literal string\n",
+    );
+    refuses(&echo("protocol = 'hello'"), "error: net.toml:4:1: not TOML: duplicate key\n");
+}
+
+#[test]
+fn unknown_words_are_refused_with_a_choice() {
+    refuses(
+        "[[sevice]]\nprotocol = 'echo'\n",
+        "error: net.toml:1:1: there is no service; add [[service]] with `protocol = \"echo\"` and \
+         `listen = \"tcp://127.0.0.1:7007\"`\nerror: net.toml:1:3: unknown key `sevice`; did you \
+         mean `service`? keys: limits, service, workers, drain\n",
+    );
+    refuses(
+        &echo("lisen = 'tcp://127.0.0.1:0'"),
+        "error: net.toml:4:1: unknown key of a service `lisen`; did you mean `listen`? keys: \
+         protocol, listen, name, limits, options\n",
+    );
+    refuses(
+        &echo("").replace("echo", "ehco"),
+        "error: net.toml:2:12: unknown protocol `ehco`; did you mean `echo`? protocols: echo, \
+         discard, line-echo, hello\n",
+    );
+    refuses(
+        &echo("[service.options]\nmax_length = 5"),
+        "error: net.toml:5:1: unknown option `max_length` of `echo`; it has no options\n",
+    );
+    refuses(
+        &echo("[service.options]\nmax_lenght = 5").replace("echo", "line-echo"),
+        "error: net.toml:5:1: unknown option `max_lenght` of `line-echo`; did you mean \
+         `max_length`? options: delimiter, max_length\n",
+    );
+    refuses(
+        &echo("[service.limits]\nidle = '5s'"),
+        &format!("error: net.toml:5:1: unknown limit `idle`; {LIMITS}\n"),
+    );
+    refuses(
+        &echo("limits.max_conections = 5"),
+        &format!(
+            "error: net.toml:4:8: unknown limit `max_conections`; did you mean `max_connections`? \
+             {LIMITS}\n"
+        ),
+    );
+    refuses(
+        &format!("[limits]\nidle_timeout = '5s'\n{}", echo("")),
+        "error: net.toml:2:1: unknown limit of the process `idle_timeout`; limits of the process: \
+         max_connections\n",
+    );
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    refuses(
+        "[[service]]\nlisten = 'tcp://127.0.0.1:0'\n",
+        "error: net.toml:1:1: the service has no protocol; add `protocol = \"echo\"`, or another \
+         one\n",
+    );
+    refuses(
+        "[[service]]\nprotocol = 'echo'\n",
+        "error: net.toml:1:1: the service listens nowhere; add `listen = \
+         \"tcp://127.0.0.1:7007\"`\n",
+    );
+}
+
+#[test]
+fn values_of_the_wrong_type_are_refused() {
+    refuses(
+        "service = 'echo'\n",
+        "error: net.toml:1:11: invalid value of `service`: expected tables, each under a heading \
+         of its own: [[service]]\n",
+    );
+    refuses(
+        "[service]\nprotocol = 'echo'\n",
+        "error: net.toml:1:1: invalid value of `service`: expected tables, each under a heading \
+         of its own: [[service]]\n",
+    );
+    refuses(
+        &echo("").replace("\"echo\"", "7"),
+        "error: net.toml:2:12: invalid value of `protocol`: expected the name of a protocol, as \
+         text\n",
+    );
+    refuses(
+        &echo("name = ''"),
+        "error: net.toml:4:8: invalid value of `name`: expected a name, as text\n",
+    );
+    for value in ["7007", "[]", "{}"] {
+        refuses(
+            &format!("[[service]]\nprotocol = 'echo'\nlisten = {value}\n"),
+            "error: net.toml:3:10: invalid value of `listen`: expected an endpoint, or a list of \
+             at least one\n",
+        );
+    }
+    refuses(
+        "[[service]]\nprotocol = 'echo'\nlisten = ['tcp://127.0.0.1:0', 7]\n",
+        "error: net.toml:3:32: invalid value of `listen`: expected an endpoint as text, such as \
+         \"tcp://127.0.0.1:7007\"\n",
+    );
+    refuses(
+        &echo("limits = 5"),
+        "error: net.toml:4:10: invalid value of `limits`: expected a table\n",
+    );
+    refuses(
+        &echo("options = 'lf'"),
+        "error: net.toml:4:11: invalid value of `options`: expected a table\n",
+    );
+    refuses(
+        &format!("limits = 5\n{}", echo("")),
+        "error: net.toml:1:10: invalid value of `limits`: expected a table\n",
+    );
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_what_is_expected() {
+    for value in ["0", "-1", "1025", "'two'", "1.5"] {
+        refuses(
+            &format!("workers = {value}\n{}", echo("")),
+            "error: net.toml:1:11: invalid value of `workers`: expected a whole number from 1 to \
+             1024\n",
+        );
+    }
+    for value in ["0", "30", "'never'", "'30'"] {
+        refuses(
+            &format!("drain = {value}\n{}", echo("")),
+            &format!("error: net.toml:1:9: invalid value of `drain`: {DURATIONS}\n"),
+        );
+    }
+    refuses(
+        &format!("limits.max_connections = 0\n{}", echo("")),
+        "error: net.toml:1:26: invalid value of `max_connections`: expected a whole number from 1 \
+         to 2147483647\n",
+    );
+    refuses(
+        &echo("limits.max_connections = 0"),
+        "error: net.toml:4:8: invalid value of limit `max_connections`: expected a whole number \
+         from 1 to 2147483647\n",
+    );
+    for value in ["0", "'64K'", "-1", "true"] {
+        refuses(
+            &echo(&format!("limits.hard_cap = {value}")),
+            &format!("error: net.toml:4:8: invalid value of limit `hard_cap`: {SIZES}\n"),
+        );
+    }
+    for value in ["60", "'0s'", "'soon'"] {
+        refuses(
+            &echo(&format!("limits.idle_timeout = {value}")),
+            &format!(
+                "error: net.toml:4:8: invalid value of limit `idle_timeout`: {DURATIONS}, or \
+                 `never`\n"
+            ),
+        );
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    refuses(
+        &echo("limits.low_watermark = '128KiB'"),
+        "error: net.toml:4:8: `low_watermark` (131072) is above `high_watermark` (65536); lower \
+         the one or raise the other\n",
+    );
+    refuses(
+        &echo("[service.limits]\nhard_cap = 1000"),
+        "error: net.toml:5:1: `high_watermark` (65536) is above `hard_cap` (1000); lower the one \
+         or raise the other\n",
+    );
+    refuses(
+        &echo("options.max_length = 0").replace("echo", "line-echo"),
+        "error: net.toml:4:9: invalid value of option `max_length`: `max_length` is 0; set the \
+         bytes that a line may have, such as 16384\n",
+    );
+    refuses(
+        &echo("options.delimiter = 'cr'").replace("echo", "line-echo"),
+        "error: net.toml:4:9: invalid value of option `delimiter`: unknown variant `cr`, expected \
+         `lf` or `crlf`\n",
+    );
+    refuses(
+        &echo("options.max_length = 100000\nlimits.max_pending = '64KiB'")
+            .replace("echo", "line-echo"),
+        "error: net.toml:5:8: limit `max_pending` is \"64KiB\", and `line-echo` needs \"100001\" \
+         with these options; raise it, or leave it out\n",
+    );
+}
+
+#[test]
+fn endpoints_are_refused_with_what_would_do() {
+    let listen = |endpoint: &str| echo("").replace("tcp://127.0.0.1:0", endpoint);
+    refuses(
+        &listen("tpc://127.0.0.1:0"),
+        "error: net.toml:3:10: unknown kind `tpc`; did you mean `tcp`? kinds: tcp, udp, unix, \
+         unixgram, mem, stdio, fd, systemd, sim, quic, vsock, custom\n",
+    );
+    refuses(
+        &listen("127.0.0.1:7"),
+        "error: net.toml:3:10: `127.0.0.1:7` has no kind; did you mean `tcp://127.0.0.1:7`?\n",
+    );
+    refuses(
+        &listen("tls+tcp://127.0.0.1:0"),
+        "error: net.toml:3:10: `tls+tcp://127.0.0.1:0`: the layer `tls` is not built yet; tcp, \
+         udp, unix, unixgram, mem and stdio are\n",
+    );
+    refuses(
+        &listen("udp://127.0.0.1:0").replace("echo", "line-echo"),
+        "error: net.toml:3:10: `udp://127.0.0.1:0` carries datagrams, but the protocol needs a \
+         stream; use tcp://\n",
+    );
+    refuses(
+        "[[service]]\nprotocol = 'echo'\nlisten = ['tcp://[::1]:0', 'tcp://127.0.0.1:7']\n\
+         [[service]]\nprotocol = 'hello'\nlisten = 'tcp://127.0.0.1:7?nodelay=off'\n",
+        "error: net.toml:6:10: `tcp://127.0.0.1:7` is listened on already in line 3; choose \
+         another one\n",
+    );
+}
+
+#[test]
+fn what_only_the_network_can_tell_has_its_place_too() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("tcp://{}", taken.local_addr().unwrap());
+    let config = format!(
+        "{}[[service]]\nprotocol = 'hello'\nlisten = ['tcp://127.0.0.1:0', '{taken}']\n",
+        echo("")
+    );
+    let want = format!(
+        "error: net.toml:7:32: cannot listen on {taken}: it is in use already; end what listens \
+         there, or choose another port (0 picks a free one): Address already in use (os error \
+         98)\n"
+    );
+    refuses_by(&["check", "--bind", "net.toml"], &config, 1, &want);
+    let end = Folder::with(&config).end(&["check", "net.toml"]);
+    assert_eq!(end.code, Some(0), "it runs already, perhaps: {}", end.stderr);
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    refuses(
+        "workers = 0\n[[service]]\nprotocol = 'echo'\nlisten = ['x', 'y']\nnmae = 'z'\n",
+        "error: net.toml:1:11: invalid value of `workers`: expected a whole number from 1 to 1024\n\
+         error: net.toml:4:11: `x` has no kind; expected `kind://address`\n\
+         error: net.toml:4:16: `y` has no kind; expected `kind://address`\n\
+         error: net.toml:5:1: unknown key of a service `nmae`; did you mean `name`? keys: \
+         protocol, listen, name, limits, options\n",
+    );
+}
+
+#[test]
+fn a_good_file_is_checked_and_served() {
+    let folder = Folder::with(
+        "workers = 1\n\
+         [[service]]\nprotocol = 'echo'\nlisten = ['tcp://127.0.0.1:0', 'tcp://127.0.0.2:0']\n\
+         [service.limits]\nmax_connections = 100\n\
+         [[service]]\nname = 'lines'\nprotocol = 'line-echo'\nlisten = 'tcp://127.0.0.1:0'\n\
+         options.max_length = 5\n",
+    );
+    let check = folder.end(&["check", "net.toml", "--drain", "5"]);
+    assert_eq!(check.code, Some(0), "{}", check.stderr);
+    for told in [
+        "service echo\n  listen tcp://127.0.0.1:0\n  listen tcp://127.0.0.2:0\n",
+        "  max_connections      100    file\n",
+        "  max_connections      65536  default\n",
+        "100 connections x (queue 1 MiB + pending 128 KiB + protocol ",
+        "service lines (line-echo)\n",
+        "  option max_length = 5\n",
+        "  workers          1          file\n",
+        "  drain            5s         argument\n",
+        "\nmemory at worst: 72.",
+    ] {
+        assert!(check.stdout.contains(told), "{told}: {}", check.stdout);
+    }
+
+    let server = folder.start(&["run", "net.toml"]).listening("echo", 2).listening("lines", 1);
+    for addr in &server.addrs[..2] {
+        assert_eq!(ask(*addr, b"hello"), b"hello");
+    }
+    assert_eq!(ask(server.addrs[2], b"12345\n123456\n"), b"12345\n");
+    server.signal("TERM");
+    let end = server.end();
+    assert_eq!(end.code, Some(0), "{}", end.stderr);
+    for told in ["name=\"echo\" live=0 accepted=2 ", "name=\"lines\" live=0 accepted=1 "] {
+        assert!(end.stderr.contains(told), "{told}: {}", end.stderr);
+    }
+}
+
+#[test]
+fn a_limit_of_the_process_counts_in_what_memory_allows() {
+    let config = format!("limits.max_connections = 10\n{}", echo(""));
+    let check = Folder::with(&config).end(&["check", "net.toml"]);
+    assert!(check.stdout.contains("  max_connections  10            file\n"), "{}", check.stdout);
+    assert!(check.stdout.ends_with("\nmemory at worst: 11.3 MiB\n"), "{}", check.stdout);
+}
