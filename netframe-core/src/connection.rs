@@ -71,6 +71,8 @@ struct Rare {
     switch: Option<Switch>,
     datagrams: Option<Box<Datagrams>>,
     tasks: Option<JoinSet<()>>,
+    /// Bytes of the queue that the process's budget counts.
+    charged: usize,
 }
 
 /// A requested change of protocol.

@@ -231,6 +231,9 @@ impl Conn {
         }
         let mut core = self.shared.lock();
         let abort = core.is_abort_local() || !core.is_send_side_done();
+        if let Some(budget) = self.shared.home.service.permits.budget() {
+            budget.give_back(core.set_charged(0));
+        }
         let (reason, remains) = core.end();
         drop(core);
         // Bytes, factories and streams of the user's own go with it.

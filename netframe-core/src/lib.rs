@@ -25,6 +25,7 @@ mod addr;
 mod addr_errors;
 mod below;
 mod bind;
+mod budget;
 mod client;
 mod close_reason;
 mod connection;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 pub use self::running::{Running, ServiceId, ServiceStatus};
 use self::worker::{Worker, runtime};
 use crate::activity::watch;
+use crate::budget::{Budget, Process};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::factory::Factory;
@@ -60,7 +61,7 @@ const BLOCKED_AFTER: Duration = Duration::from_millis(250);
 pub struct Reactor {
     control: runtime::Runtime,
     workers: Vec<Worker>,
-    process: Option<Arc<Count>>,
+    process: Arc<Process>,
     blocked_after: Timeout,
     servers: Vec<ReadyServer>,
 }
@@ -71,6 +72,7 @@ impl Reactor {
         ReactorBuilder {
             workers: Workers::PerCore,
             max_connections: None,
+            max_queued: None,
             blocked_after: BLOCKED_AFTER.into(),
         }
     }
@@ -103,7 +105,7 @@ impl Reactor {
     ///
     /// Inside of an async context, where blocking is not allowed: use [`Server`] there.
     pub fn serve(mut self, server: ServerBuilder) -> Result<Self, Error> {
-        let ready = self.control.block_on(server.prepare(&[], self.process.clone()))?;
+        let ready = self.control.block_on(server.prepare(&[], Arc::clone(&self.process)))?;
         self.servers.push(ready);
         Ok(self)
     }
@@ -182,6 +184,7 @@ impl fmt::Debug for Reactor {
 pub struct ReactorBuilder {
     workers: Workers,
     max_connections: Option<NonZeroUsize>,
+    max_queued: Option<NonZeroUsize>,
     blocked_after: Timeout,
 }
 
@@ -196,6 +199,15 @@ impl ReactorBuilder {
     /// itself. At the limit none of them accepts. Unlimited where it is not called.
     pub fn max_connections(mut self, count: NonZeroUsize) -> Self {
         self.max_connections = Some(count);
+        self
+    }
+
+    /// Bytes that may wait in the queues of all connections together because their peers do not take
+    /// them. When there is no room for more, the connection with the longest queue among those of
+    /// the same service and worker ends with [`CloseKind::Overflow`](crate::CloseKind::Overflow).
+    /// Unlimited where it is not called.
+    pub fn max_queued(mut self, bytes: NonZeroUsize) -> Self {
+        self.max_queued = Some(bytes);
         self
     }
 
@@ -223,7 +235,10 @@ impl ReactorBuilder {
         };
         let control = runtime().map_err(failed)?;
         let workers = (0..count).map(Worker::spawn).collect::<io::Result<_>>().map_err(failed)?;
-        let process = self.max_connections.map(|max| Arc::new(Count::new(max.get())));
+        let process = Arc::new(Process {
+            connections: self.max_connections.map(|max| Count::new(max.get())),
+            queued: self.max_queued.map(|max| Budget::new(max.get())),
+        });
         let blocked_after = self.blocked_after;
         Ok(Reactor { control, workers, process, blocked_after, servers: Vec::new() })
     }

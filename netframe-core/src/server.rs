@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::Acceptor;
 use crate::bind::{self, Bound, Open, bind};
+use crate::budget::Process;
 use crate::driver::{caught_async, panic_text};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -24,7 +25,7 @@ use crate::listener::Listen;
 use crate::owner::own;
 use crate::protocol::Needs;
 use crate::resolve::{Resolve, SystemResolver};
-use crate::service::{Count, Service, Stats};
+use crate::service::{Service, Stats};
 use crate::sessions::Sessions;
 use crate::transport::mem::MemNetwork;
 
@@ -259,18 +260,18 @@ impl ServerBuilder {
     ///
     /// An endpoint does not fit the protocol or cannot be listened on, or a limit cannot be.
     pub async fn bind(self) -> Result<Server, Error> {
-        let ready = self.prepare(&[], None).await?;
+        let ready = self.prepare(&[], Arc::default()).await?;
         let (failed, failures) = mpsc::channel(1);
         let part = ready.start(None, &failed)?;
         Ok(Server { service: ready.service, endpoints: ready.endpoints, part, failures })
     }
 
     /// Binds every endpoint, but for those whose listeners `predecessors` have; nothing is accepted
-    /// yet. `process` counts the connections of all services.
+    /// yet. `process` has the limits of all services together.
     pub(crate) async fn prepare(
         self,
         predecessors: &[&ReadyServer],
-        process: Option<Arc<Count>>,
+        process: Arc<Process>,
     ) -> Result<ReadyServer, Error> {
         self.validate()?;
         let needs = self.factory.needs();

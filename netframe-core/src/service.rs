@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::budget::{Budget, Process};
 use crate::close_reason::{CloseKind, CloseReason};
 use crate::limits::Limits;
 
@@ -20,14 +21,14 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(name: impl Into<String>, limits: Limits) -> Arc<Self> {
-        Self::of_process(name, limits, None)
+        Self::of_process(name, limits, Arc::default())
     }
 
     /// One of several services, whose connections `process` counts together.
     pub(crate) fn of_process(
         name: impl Into<String>,
         limits: Limits,
-        process: Option<Arc<Count>>,
+        process: Arc<Process>,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
@@ -42,7 +43,7 @@ impl Service {
 #[derive(Debug)]
 pub(crate) struct Permits {
     own: Count,
-    process: Option<Arc<Count>>,
+    process: Arc<Process>,
 }
 
 /// An exact count of connections, and the acceptors that wait for room.
@@ -85,6 +86,11 @@ impl Count {
 }
 
 impl Permits {
+    /// The budget of queued bytes, if the process has one.
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        self.process.queued.as_ref()
+    }
+
     /// Takes a permit if there is one.
     pub(crate) fn try_acquire(&self) -> bool {
         self.acquire().is_ok()
@@ -95,7 +101,7 @@ impl Permits {
         if !self.own.try_acquire() {
             return Err(&self.own);
         }
-        match &self.process {
+        match &self.process.connections {
             Some(process) if !process.try_acquire() => {
                 self.own.release();
                 Err(process)
@@ -141,7 +147,7 @@ impl Permits {
 
     /// Gives a permit back and wakes every acceptor that waits for one.
     pub(crate) fn release(&self) {
-        if let Some(process) = &self.process {
+        if let Some(process) = &self.process.connections {
             process.release();
         }
         self.own.release();

@@ -50,12 +50,42 @@ impl Shared {
         .await;
     }
 
-    /// The driver waits, with what its peer does not take still in the queue.
-    pub(crate) fn park(&self, core: &mut Core, waker: &Waker) {
+    /// The driver waits, with what its peer does not take still in the queue. Returns whether the
+    /// process's budget has to be asked for it, by [`charge`](Self::charge).
+    pub(crate) fn park(&self, core: &mut Core, waker: &Waker) -> bool {
         if core.queued() > 0 {
             self.home.service.counters.waiting(core.queued());
         }
         core.park(waker);
+        self.home.service.permits.budget().is_some() && core.queued() != core.charged()
+    }
+
+    /// Counts the queue to the process's budget. If there is no room, the longest queue of this home
+    /// goes; false if that is this one.
+    pub(crate) fn charge(&self) -> bool {
+        let Some(budget) = self.home.service.permits.budget() else { return true };
+        loop {
+            let mut core = self.lock();
+            let (before, now) = (core.charged(), core.queued());
+            if budget.change(before, now) {
+                core.set_charged(now);
+                return true;
+            }
+            drop(core);
+            let others = self.home.connections();
+            let longest = others.iter().max_by_key(|shared| shared.lock().charged());
+            match longest.filter(|longest| longest.id != self.id) {
+                Some(longest) if longest.lock().charged() >= now => longest.change(|core| {
+                    core.overcharged();
+                    // Its bytes are gone as soon as its driver runs.
+                    budget.give_back(core.set_charged(0));
+                }),
+                _ => {
+                    self.lock().overcharged();
+                    return false;
+                }
+            }
+        }
     }
 
     /// Changes the core from outside of its driver, and wakes the driver.

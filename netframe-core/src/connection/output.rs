@@ -100,6 +100,22 @@ impl Core {
         self.queued
     }
 
+    /// Bytes of the queue that the process's budget counts.
+    pub(crate) fn charged(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.charged)
+    }
+
+    /// Counts so many from now on, and returns what was counted so far.
+    pub(crate) fn set_charged(&mut self, bytes: usize) -> usize {
+        std::mem::replace(&mut self.rare().charged, bytes)
+    }
+
+    /// Ends the connection, as the process has no room for what it has queued.
+    pub(crate) fn overcharged(&mut self) {
+        let text = "the queues of the process are full, and this one was the longest";
+        self.abort(Cause::with_source(Side::Local, CloseKind::Overflow, text));
+    }
+
     /// Whether writes are still taken.
     pub(crate) fn is_writable(&self) -> bool {
         !self.flags.any(Flags::CLOSING | Flags::ABORTED | Flags::FIN_WANTED | Flags::OVERFLOW)

@@ -79,7 +79,11 @@ pub(super) async fn pend(
             if !core.may_park(blocked) {
                 return Poll::Ready(None);
             }
-            shared.park(&mut core, cx.waker());
+            let charge = shared.park(&mut core, cx.waker());
+            drop(core);
+            if charge && !shared.charge() {
+                return Poll::Ready(None);
+            }
             woken = true;
             turn = 0;
             Poll::Pending

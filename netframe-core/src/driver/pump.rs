@@ -49,10 +49,13 @@ impl Conn {
             let next = {
                 let mut core = self.shared.lock();
                 let next = core.next(blocked, self.data.len());
-                if let Next::Wait { .. } = next {
-                    self.shared.park(&mut core, cx.waker());
-                }
+                let charge =
+                    matches!(next, Next::Wait { .. }) && self.shared.park(&mut core, cx.waker());
                 self.shared.arm(&mut core);
+                drop(core);
+                if charge && !self.shared.charge() {
+                    continue;
+                }
                 next
             };
             match next {

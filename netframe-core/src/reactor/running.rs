@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::worker::Link;
+use crate::budget::{Budget, Process};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::server::{DrainReport, ReadyServer, ServerBuilder, ServerPart};
-use crate::service::{Count, Service, Stats};
+use crate::service::{Service, Stats};
 
 /// A running reactor: its services, to be looked at and changed. Cheap to clone, and harmless once
 /// the reactor has ended.
@@ -26,7 +27,7 @@ pub struct Running {
 
 struct State {
     workers: Vec<Link>,
-    process: Option<Arc<Count>>,
+    process: Arc<Process>,
     failed: mpsc::Sender<io::Error>,
     services: Mutex<Vec<Arc<RunningService>>>,
     /// Held during a change, so that two of them do not mix.
@@ -69,7 +70,7 @@ pub struct ServiceStatus {
 impl Running {
     pub(super) fn new(
         workers: Vec<Link>,
-        process: Option<Arc<Count>>,
+        process: Arc<Process>,
         failed: mpsc::Sender<io::Error>,
     ) -> Self {
         Self {
@@ -87,6 +88,12 @@ impl Running {
     /// Every service as it is now, those that are being stopped included.
     pub fn services(&self) -> Vec<ServiceStatus> {
         self.snapshot().iter().map(|service| service.status()).collect()
+    }
+
+    /// Bytes that wait in queues, as [`max_queued`](super::ReactorBuilder::max_queued) counts them;
+    /// 0 where that has not been called.
+    pub fn queued(&self) -> usize {
+        self.state.process.queued.as_ref().map_or(0, Budget::used)
     }
 
     /// Stops some services and starts others, or changes nothing.
@@ -125,7 +132,7 @@ impl Running {
         let predecessors: Vec<_> = held.iter().map(AsRef::as_ref).collect();
         let mut ready = Vec::new();
         for server in start {
-            let process = self.state.process.clone();
+            let process = Arc::clone(&self.state.process);
             ready.push(server.prepare(&predecessors, process).await?);
         }
         let mut new = Vec::new();

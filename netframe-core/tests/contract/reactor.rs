@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use netframe_core::bytes::Bytes;
+use netframe_core::bytes::{Bytes, BytesMut};
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{
-    ConnectionInfo, DrainReport, Endpoint, Factory, Handle, Reactor, Server, Workers, factory_fn,
+    CloseKind, ConnectionInfo, DrainReport, Endpoint, Factory, Handle, Protocol, Reactor, Result,
+    Server, Timeout, Transport, Workers, factory_fn,
 };
 
 use crate::accept::Single;
@@ -52,6 +53,7 @@ on_a_reactor! {
     services_are_replaced_without_losing_a_connection,
     a_change_that_fails_changes_nothing,
     the_connection_limit_of_a_process_is_exact_over_all_services,
+    the_queues_of_a_process_stay_within_its_budget,
 }
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
@@ -403,4 +405,71 @@ fn the_connection_limit_of_a_process_is_exact_over_all_services(net: Net) {
         }
     });
     assert_eq!(report.aborted, 0);
+}
+
+fn the_queues_of_a_process_stay_within_its_budget(net: Net) {
+    const BUDGET: usize = 1 << 20;
+    let network = MemNetwork::new();
+    let never = limits(|l| {
+        (l.write_stall_timeout, l.idle_timeout) = (Timeout::Never, Timeout::Never);
+    });
+    let endpoint = match net {
+        Net::Tcp => "tcp://127.0.0.1:0?send_buffer=16KiB".parse().unwrap(),
+        _ => net.endpoint("budget"),
+    };
+    let server = Server::builder(|_: &ConnectionInfo| Endless)
+        .network(network.clone())
+        .limits(never)
+        .listen(endpoint)
+        .unwrap();
+    let reactor = Reactor::builder()
+        .workers(Workers::Count(TWO))
+        .max_queued(NonZeroUsize::new(BUDGET).unwrap())
+        .build()
+        .unwrap()
+        .serve(server)
+        .unwrap();
+    let dialer = Dialer::new(network, reactor.endpoints().next().unwrap().clone());
+    let report = reactor.run(|running| {
+        within(async move {
+            let stats = || running.services().remove(0).stats;
+            let mut clients = Vec::new();
+            for _ in 0..100 {
+                // None of them reads; some may be ended as soon as they are there.
+                clients.push(dialer.connect().await);
+            }
+            until(|| stats().accepted == 100).await;
+            let mut highest = 0;
+            until(|| {
+                highest = highest.max(running.queued());
+                stats().closed(CloseKind::Overflow) >= 30
+            })
+            .await;
+            assert!(highest <= BUDGET, "{highest}");
+            drop(clients);
+            until(|| stats().live == 0).await;
+            dialer.connect().await.unwrap().receive(10 << 20).await; // one that reads is served
+            until(|| stats().live == 0).await;
+            assert_eq!(running.queued(), 0);
+            Instant::now()
+        })
+    });
+    assert_eq!(report.unwrap().aborted, 0);
+}
+
+/// Writes as long as its peer reads.
+struct Endless;
+
+impl Protocol for Endless {
+    async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
+        loop {
+            t.write(&[b'.'; 100_000]);
+            t.drain().await?;
+        }
+    }
+
+    async fn data_received(&mut self, _: &mut dyn Transport, data: &mut BytesMut) -> Result {
+        data.clear();
+        Ok(())
+    }
 }

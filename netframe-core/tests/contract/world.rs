@@ -317,7 +317,7 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
 }
 
 /// Lets other tasks run until `condition` holds: for what has no event of its own.
-pub(crate) async fn until(condition: impl Fn() -> bool) {
+pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         tokio::task::yield_now().await;
     }

@@ -76,11 +76,17 @@ fn tell(config: &Config, planned: &[Planned], args: &Process, process: &ProcessS
             process.max_connections.map_or_else(|| "unlimited".to_owned(), |max| max.to_string()),
             origin(false, file.max_connections.is_some()).to_owned(),
         ],
+        [
+            "max_queued".to_owned(),
+            process.max_queued.map_or_else(|| "unlimited".to_owned(), |max| bytes(max.get())),
+            origin(false, file.max_queued.is_some()).to_owned(),
+        ],
     ];
     text += "process\n";
     text += &indented(&table(["setting", "value", "origin"], &rows));
     let worst: Vec<_> = config.services.iter().zip(planned).map(worst_case).collect();
-    let total = total(&worst, process.max_connections.map(std::num::NonZeroUsize::get));
+    let get = std::num::NonZeroUsize::get;
+    let total = total(&worst, process.max_connections.map(get), process.max_queued.map(get));
     writeln!(text, "\nmemory at worst: {}", bytes(total)).expect("a String takes everything");
     text
 }
@@ -168,13 +174,18 @@ fn worst_case((service, planned): (&FromFile, &Planned)) -> Worst {
     }
 }
 
-/// What all services need together, if the process has at most `max` connections: those that cost
-/// most.
-fn total(services: &[Worst], max: Option<usize>) -> usize {
+/// What all services need together, if the process has at most `max_connections`, which are those
+/// that cost most, and their queues at most `max_queued` bytes.
+fn total(services: &[Worst], max_connections: Option<usize>, max_queued: Option<usize>) -> usize {
     let mut services = services.to_vec();
+    if max_queued.is_some() {
+        for worst in &mut services {
+            worst.queue = 0;
+        }
+    }
     services.sort_by_key(|worst| std::cmp::Reverse(worst.of_one()));
-    let mut left = max.unwrap_or(usize::MAX);
-    services.iter().fold(0_usize, |total, worst| {
+    let mut left = max_connections.unwrap_or(usize::MAX);
+    services.iter().fold(max_queued.unwrap_or(0), |total, worst| {
         let connections = worst.connections.min(left);
         left -= connections;
         total
@@ -216,8 +227,9 @@ mod tests {
         let worst =
             |connections, queue| Worst { connections, queue, pending: 1, protocol: 1, shared: 100 };
         let services = [worst(10, 8), worst(10, 98)];
-        assert_eq!(total(&services, None), 10 * 10 + 10 * 100 + 200);
-        assert_eq!(total(&services, Some(15)), 5 * 10 + 10 * 100 + 200);
-        assert_eq!(total(&services, Some(5)), 5 * 100 + 200);
+        assert_eq!(total(&services, None, None), 10 * 10 + 10 * 100 + 200);
+        assert_eq!(total(&services, Some(15), None), 5 * 10 + 10 * 100 + 200);
+        assert_eq!(total(&services, Some(5), None), 5 * 100 + 200);
+        assert_eq!(total(&services, None, Some(50)), 10 * 2 + 10 * 2 + 50 + 200);
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct ProcessSettings {
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) drain: Option<Duration>,
     pub(super) max_connections: Option<NonZeroUsize>,
+    /// Bytes.
+    pub(super) max_queued: Option<NonZeroUsize>,
 }
 
 /// A service with the places of its settings in the file.

@@ -41,6 +41,7 @@ pub(super) fn process(args: &Process, file: &ProcessSettings) -> ProcessSettings
         workers: args.workers.or(file.workers),
         drain: args.drain.or(file.drain),
         max_connections: file.max_connections,
+        max_queued: file.max_queued,
     }
 }
 
@@ -55,6 +56,9 @@ pub(super) fn host(
     builder = builder.workers(process.workers.map_or(Workers::PerCore, Workers::Count));
     if let Some(max) = process.max_connections {
         builder = builder.max_connections(max);
+    }
+    if let Some(max) = process.max_queued {
+        builder = builder.max_queued(max);
     }
     let mut reactor = builder.build()?;
     let mut settings = Vec::new();

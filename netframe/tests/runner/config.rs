@@ -135,7 +135,7 @@ fn unknown_words_are_refused_with_a_choice() {
     refuses(
         &format!("[limits]\nidle_timeout = '5s'\n{}", echo("")),
         "error: net.toml:2:1: unknown limit of the process `idle_timeout`; limits of the process: \
-         max_connections\n",
+         max_connections, max_queued\n",
     );
 }
 
@@ -219,6 +219,10 @@ fn values_out_of_range_are_refused_with_what_is_expected() {
         &format!("limits.max_connections = 0\n{}", echo("")),
         "error: net.toml:1:26: invalid value of `max_connections`: expected a whole number from 1 \
          to 2147483647\n",
+    );
+    refuses(
+        &format!("limits.max_queued = '1GB'\n{}", echo("")),
+        &format!("error: net.toml:1:21: invalid value of `max_queued`: {SIZES}\n"),
     );
     refuses(
         &echo("limits.max_connections = 0"),
@@ -372,8 +376,14 @@ fn a_good_file_is_checked_and_served() {
 
 #[test]
 fn a_limit_of_the_process_counts_in_what_memory_allows() {
-    let config = format!("limits.max_connections = 10\n{}", echo(""));
+    let config = format!("limits = {{ max_connections = 10, max_queued = '2MiB' }}\n{}", echo(""));
     let check = Folder::with(&config).end(&["check", "net.toml"]);
-    assert!(check.stdout.contains("  max_connections  10            file\n"), "{}", check.stdout);
-    assert!(check.stdout.ends_with("\nmemory at worst: 11.3 MiB\n"), "{}", check.stdout);
+    assert!(
+        check.stdout.contains(
+            "  max_connections  10            file\n  max_queued       2 MiB         file\n"
+        ),
+        "{}",
+        check.stdout
+    );
+    assert!(check.stdout.ends_with("\nmemory at worst: 3.3 MiB\n"), "{}", check.stdout);
 }

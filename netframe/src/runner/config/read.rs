@@ -17,13 +17,13 @@ use crate::endpoint::Address;
 use crate::runner::args::MAX_WORKERS;
 use crate::runner::choice::Choice;
 use crate::runner::service::{At, ServiceSettings};
-use crate::{Endpoint, Timeout};
+use crate::{Endpoint, Limits, Timeout};
 
 type Key<'i> = Spanned<Cow<'i, str>>;
 type Item<'i> = Spanned<DeValue<'i>>;
 
 const KEYS: [&str; 4] = ["limits", "service", "workers", "drain"];
-const PROCESS_LIMITS: [&str; 1] = ["max_connections"];
+const PROCESS_LIMITS: [&str; 2] = ["max_connections", "max_queued"];
 const SERVICE_KEYS: [&str; 5] = ["protocol", "listen", "name", "limits", "options"];
 
 /// Reads a whole file.
@@ -97,6 +97,22 @@ impl Reader<'_> {
         number
     }
 
+    /// Bytes, as the limit of one connection's queue is written.
+    fn size(&mut self, key: &Key<'_>, item: Item<'_>) -> Option<NonZeroUsize> {
+        let span = item.span();
+        let value = Value::deserialize(ValueDeserializer::from(item)).ok();
+        let limits = value.map(|value| Table::from_iter([("hard_cap".to_owned(), value)]));
+        match limits.map(Limits::deserialize) {
+            Some(Ok(limits)) => NonZeroUsize::new(limits.hard_cap),
+            Some(Err(error)) => {
+                let text = format!("invalid value of `{}`: {}", key.get_ref(), error.message());
+                self.problem(span, text);
+                None
+            }
+            None => None,
+        }
+    }
+
     fn duration(&mut self, key: &Key<'_>, item: &Item<'_>) -> Option<Duration> {
         let text = match item.get_ref() {
             DeValue::String(text) => Some(text.as_ref()),
@@ -130,6 +146,7 @@ impl Reader<'_> {
                 "max_connections" => {
                     process.max_connections = self.number(&key, &item, i32::MAX as usize);
                 }
+                "max_queued" => process.max_queued = self.size(&key, item),
                 _ => {
                     let what = "limit of the process";
                     self.unknown(&key, what, "limits of the process", &PROCESS_LIMITS);
