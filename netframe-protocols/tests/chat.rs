@@ -1,10 +1,14 @@
 //! The chat without a network: commands and their errors, names, rooms, history, what terminals are
 //! shown, members that do not read, and endings.
 
+use std::collections::HashMap;
+
 use netframe_core::testing::{Harness, Recorder, Transcript, replay};
 use netframe_core::{CloseKind, Factory, Side, Transport};
 use netframe_protocols::chat::{Chat, ChatOptions, ChatPolicy, chat};
 use netframe_protocols::line::Lines;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 const WELCOME: &str = "* welcome; type a nickname to come in\n";
 const ALONE: &str = "* you are in lobby, with nobody else; /help lists the commands\n";
@@ -340,6 +344,126 @@ fn impossible_options_make_no_chat() {
     options.max_rooms = 0;
     let error = chat(options).err().unwrap();
     assert_eq!(error.to_string(), "`max_rooms` is 0; set at least 1, for the lobby");
+}
+
+proptest! {
+    /// Whatever three members do, each sees what a plain model of the chat says.
+    #[test]
+    fn any_visit_is_as_in_a_model(
+        steps in vec((0..3_usize, any::<Step>()), 0..60),
+        history in 0..4_usize,
+    ) {
+        let service = Service::new(|options| (options.history, options.max_rooms) = (history, 2));
+        let mut peers: Vec<_> = (0..3).map(|i| service.member(&format!("m{i}"))).collect();
+        for peer in &mut peers {
+            peer.hears();
+        }
+        let mut model = Model::new(history);
+        for (number, (who, step)) in steps.into_iter().enumerate() {
+            let line = match step {
+                Step::Say => format!("{number}\n"),
+                Step::Join(room) => format!("/join {}\n", ROOMS[room]),
+                Step::Nick(name) => format!("/nick {}\n", NAMES[name]),
+            };
+            peers[who].peer.receive(line.as_bytes());
+            model.step(who, step, number);
+            for (peer, seen) in peers.iter_mut().zip(&mut model.seen) {
+                prop_assert_eq!(peer.hears(), std::mem::take(seen));
+            }
+        }
+    }
+}
+
+const ROOMS: [&str; 3] = ["lobby", "tea", "coffee"];
+const NAMES: [&str; 4] = ["m0", "m1", "alice", "bob"];
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Say,
+    Join(usize),
+    Nick(usize),
+}
+
+impl Arbitrary for Step {
+    type Parameters = ();
+    type Strategy = BoxedStrategy<Self>;
+
+    fn arbitrary_with((): ()) -> Self::Strategy {
+        let (rooms, names) = (0..ROOMS.len(), 0..NAMES.len());
+        prop_oneof![Just(Self::Say), rooms.prop_map(Self::Join), names.prop_map(Self::Nick)].boxed()
+    }
+}
+
+/// A chat of two rooms at most, without any wire.
+struct Model {
+    history: usize,
+    said: HashMap<&'static str, Vec<String>>,
+    /// Name and room of each.
+    members: Vec<(String, &'static str)>,
+    /// What each is to see.
+    seen: [String; 3],
+}
+
+impl Model {
+    fn new(history: usize) -> Self {
+        let members = (0..3).map(|i| (format!("m{i}"), "lobby")).collect();
+        Self { history, said: HashMap::new(), members, seen: Default::default() }
+    }
+
+    fn step(&mut self, who: usize, step: Step, number: usize) {
+        let (name, room) = self.members[who].clone();
+        match step {
+            Step::Say => {
+                let line = format!("{name}: {number}\n");
+                self.tell_others(who, &line);
+                self.said.entry(room).or_default().push(line);
+            }
+            Step::Join(to) if ROOMS[to] == room => {
+                self.seen[who] += &format!("! you are in {room} already\n");
+            }
+            Step::Join(to)
+                if to != 0
+                    && self.members.iter().any(|(_, r)| *r != "lobby" && *r != ROOMS[to]) =>
+            {
+                self.seen[who] += "! there are too many rooms; /rooms lists them\n";
+            }
+            Step::Join(to) => {
+                self.tell_others(who, &format!("* {name} left\n"));
+                self.members[who].1 = ROOMS[to];
+                if room != "lobby" && !self.members.iter().any(|(_, other)| *other == room) {
+                    self.said.remove(room);
+                }
+                self.tell_others(who, &format!("* {name} joined\n"));
+                let said = self.said.entry(ROOMS[to]).or_default();
+                let others = match self.members.iter().filter(|(_, r)| *r == ROOMS[to]).count() {
+                    1 => "with nobody else",
+                    2 => "with 1 other",
+                    _ => "with 2 others",
+                };
+                let kept = said[said.len().saturating_sub(self.history)..].concat();
+                let help = "/help lists the commands";
+                self.seen[who] += &format!("{kept}* you are in {}, {others}; {help}\n", ROOMS[to]);
+            }
+            Step::Nick(new) => {
+                let new = NAMES[new];
+                if self.members.iter().any(|(other, _)| *other == new && *other != name) {
+                    self.seen[who] += &format!("! {new} is taken; try another name\n");
+                    return;
+                }
+                self.tell_others(who, &format!("* {name} is now {new}\n"));
+                self.members[who].0 = new.to_owned();
+                self.seen[who] += &format!("* you are now {new}\n");
+            }
+        }
+    }
+
+    fn tell_others(&mut self, who: usize, line: &str) {
+        for other in (0..3).filter(|other| *other != who) {
+            if self.members[other].1 == self.members[who].1 {
+                self.seen[other] += line;
+            }
+        }
+    }
 }
 
 /// One chat, and a way into it.
