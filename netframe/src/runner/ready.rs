@@ -1,6 +1,7 @@
 //! The protocols that netframe itself has.
 
-use super::registry::{Entry, Registry};
+use super::registry::{Entry, Memory, Registry};
+use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::{discard, echo, hello};
 
@@ -18,6 +19,23 @@ pub(super) fn add_to(registry: &mut Registry) {
                 let delimiter = options.delimiter.as_bytes().len();
                 let unfinished = options.max_length.saturating_add(delimiter);
                 limits.max_pending = limits.max_pending.max(unfinished);
+            }),
+    );
+    let about = "rooms, nicknames and history, in lines; two `nc` windows will do";
+    registry.add(
+        Entry::new("chat", about, |options: ChatOptions| Ok(chat(options)?))
+            .option("history", "lines that a room keeps for newcomers")
+            .option("max_backlog", "bytes that may wait for one slow member")
+            .option("max_length", "bytes of a line; a longer one ends the connection")
+            .option("max_memory", "bytes that may wait in one room, for all its members")
+            .option("max_rooms", "rooms at once")
+            .option("policy", "for slow members: drop-oldest, drop-newest or disconnect")
+            .limits(|options, limits| {
+                limits.max_pending = limits.max_pending.max(options.max_length.saturating_add(1));
+            })
+            .memory(|options| Memory {
+                shared: options.memory(),
+                per_connection: options.connection_memory(),
             }),
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";

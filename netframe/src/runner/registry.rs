@@ -217,18 +217,22 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
             let kept = parse().map_err(|error| error.message().to_owned())?;
             Ok((kept, (self.build)(read)?))
         };
-        for (name, value) in options {
+        for name in options.keys() {
             if !names().any(|known| known == name) {
                 let choice = Choice::new(name, "options", names());
                 let (found, protocol) = (name.clone(), self.name);
                 return Err(OptionError::Unknown { found, protocol, choice });
             }
-            // Alone, so that an error is known to be about this one.
-            let alone = Table::from_iter([(name.clone(), value.clone())]);
-            read(alone).map_err(|source| OptionError::Invalid { option: name.clone(), source })?;
         }
-        let (options, server) = read(options.clone())
-            .map_err(|source| OptionError::Together { protocol: self.name, source })?;
+        let (options, server) = read(options.clone()).map_err(|source| {
+            // The first that fails alone is the one; else each is good, but not with the others.
+            let alone = |(name, value): (&String, &Value)| {
+                let alone = Table::from_iter([(name.clone(), value.clone())]);
+                Some(OptionError::Invalid { option: name.clone(), source: read(alone).err()? })
+            };
+            let together = OptionError::Together { protocol: self.name, source };
+            options.iter().find_map(alone).unwrap_or(together)
+        })?;
         let mut limits = limits.clone();
         (self.limits)(&options, &mut limits);
         Ok(Configured { server, limits, memory: (self.memory)(&options) })

@@ -110,7 +110,7 @@ fn unknown_words_are_refused_with_a_choice() {
     refuses(
         &echo("").replace("echo", "ehco"),
         "error: net.toml:2:12: unknown protocol `ehco`; did you mean `echo`? protocols: echo, \
-         discard, line-echo, hello\n",
+         discard, line-echo, chat, hello\n",
     );
     refuses(
         &echo("[service.options]\nmax_length = 5"),
@@ -269,6 +269,12 @@ fn settings_that_contradict_each_other_are_refused() {
          `lf` or `crlf`\n",
     );
     refuses(
+        &echo("[service.options]\nmax_backlog = 1000000\nmax_memory = 999999")
+            .replace("echo", "chat"),
+        "error: net.toml:4:10: the options of `chat` do not fit together: `max_memory` (999999) is \
+         below `max_backlog` (1000000); raise the one or lower the other\n",
+    );
+    refuses(
         &echo("options.max_length = 100000\nlimits.max_pending = '64KiB'")
             .replace("echo", "line-echo"),
         "error: net.toml:5:8: limit `max_pending` is \"64KiB\", and `line-echo` needs \"100001\" \
@@ -372,6 +378,13 @@ fn a_good_file_is_checked_and_served() {
     for told in ["name=\"echo\" live=0 accepted=2 ", "name=\"lines\" live=0 accepted=1 "] {
         assert!(end.stderr.contains(told), "{told}: {}", end.stderr);
     }
+}
+
+#[test]
+fn options_that_are_good_only_together_are_good() {
+    let options = "options = { max_backlog = 10000000, max_memory = 10000000 }";
+    let check = Folder::with(&echo(options).replace("echo", "chat")).end(&["check", "net.toml"]);
+    assert_eq!(check.code, Some(0), "{}", check.stderr);
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn an_unknown_protocol_is_refused_with_a_choice() {
     refuses(
         &["ehco", "tcp://127.0.0.1:0"],
         "error: invalid value 'ehco' for '<PROTOCOL>': unknown protocol `ehco`; did you mean \
-         `echo`? protocols: echo, discard, line-echo, hello\n",
+         `echo`? protocols: echo, discard, line-echo, chat, hello\n",
     );
 }
 
