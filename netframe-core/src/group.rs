@@ -1,7 +1,6 @@
 //! [`Group`]: the same message to many connections.
 
 mod backlog;
-mod memory;
 mod subscriber;
 
 use std::collections::BTreeMap;
@@ -13,17 +12,17 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
-use self::memory::Memory;
-use self::subscriber::{Offered, Outgoing, Subscriber, Wakers};
+use self::backlog::Backlog;
+use self::subscriber::{Offered, Subscriber, Wakers};
 use crate::handle::Handle;
 
 /// Connections that get the same messages: a chat room, the subscribers of a topic.
 ///
 /// A message goes straight into the queue of every member that takes it, as
-/// [`Handle::try_write`] would put it there. For a member whose queue is above its high watermark it
-/// waits in the group, and all such members share its bytes; how much may wait, and what happens
-/// when that is too much, is up to the member's [`Policy`]. Sending is as fast for a group with
-/// slow members as for one without.
+/// [`Handle::try_write`] would put it there. For members whose queues are above their high
+/// watermarks it waits in a log of the group, once for all of them, up to a bound of bytes: memory
+/// does not grow with the number of slow members, and none of them takes the room of another. What
+/// happens to a member that falls behind all of the log is up to its [`Policy`].
 ///
 /// All members get messages in the same order, whoever sends them. A message that waits leaves
 /// behind what its member's protocol itself writes meanwhile.
@@ -68,11 +67,10 @@ pub struct Group {
     inner: Arc<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
-    max_backlog: Bound,
-    memory: Arc<Memory>,
+    /// Held for as long as a message is offered to them, so that all get messages in one order.
     members: Mutex<Members>,
+    backlog: Backlog,
     counters: Counters,
 }
 
@@ -81,66 +79,58 @@ struct Members {
     /// By number, hence in the order of joining.
     all: BTreeMap<u64, Arc<Subscriber>>,
     next: u64,
+    /// Members whose policy is to keep the latest, and to block.
+    keep_latest: usize,
+    block: usize,
     /// Empty between sends; kept for its room.
     wakers: Wakers,
-}
-
-/// Bytes that may wait for one member.
-struct Bound(usize);
-
-impl Default for Bound {
-    fn default() -> Self {
-        Self(GroupLimits::default().max_backlog)
-    }
 }
 
 #[derive(Default)]
 struct Counters {
     messages: AtomicU64,
-    dropped_newest: AtomicU64,
-    dropped_oldest: AtomicU64,
-    replaced: AtomicU64,
+    missed: AtomicU64,
     disconnected: AtomicU64,
 }
 
-/// What may wait in a group for members whose own queues are full.
+/// What may wait in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupLimits {
-    /// Bytes that may wait for one member, besides those in its connection's queue. Each message
-    /// counts 64 bytes more than it has. Default 64 KiB, as the connection's own high watermark.
+    /// Bytes that may wait for all slow members together, besides those in the queues of their
+    /// connections; each message counts once, and 64 bytes more than it has. Default 1 MiB.
+    ///
+    /// A group with members that [keep the latest](Policy::KeepLatest) has a second log of this
+    /// length for them.
     pub max_backlog: usize,
-    /// Bytes that may wait for all members together. A message that waits for many counts once, and
-    /// 64 bytes for each of them. When there is no room, a member's policy decides as if its own
-    /// bound were reached. Default 16 MiB.
-    pub max_memory: usize,
 }
 
 impl Default for GroupLimits {
     fn default() -> Self {
-        Self { max_backlog: 64 * 1024, max_memory: 16 * 1024 * 1024 }
+        Self { max_backlog: 1024 * 1024 }
     }
 }
 
-/// What becomes of a message for which a slow member has no room.
+/// What becomes of a member whose connection's queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// It is dropped, and what waits already stays: for a history that must begin at its start.
+    /// It does not get the messages that are sent while its queue is full; nothing waits for it.
     DropNewest,
-    /// What has waited longest is dropped: for news.
+    /// Messages wait for it; when it falls behind all that may wait, it does not get the oldest: for
+    /// news.
     DropOldest,
-    /// A message [with a key](Message::keyed) replaces the one with the same key that still waits,
-    /// at its place, even while there is room: for states, such as prices or positions. Beyond that
-    /// as `DropOldest`.
+    /// Messages wait for it, of each [key](Message::keyed) only the latest: for states, such as
+    /// prices or positions. Those without a key wait as for `DropOldest`.
     KeepLatest,
-    /// The member is disconnected, with [`CloseKind::Overflow`](crate::CloseKind::Overflow): for
-    /// messages of which none may be missing.
+    /// Messages wait for it; when it falls behind all that may wait, it is disconnected, with
+    /// [`CloseKind::Overflow`](crate::CloseKind::Overflow): for messages of which none may be
+    /// missing.
     Disconnect,
-    /// [`Group::send`] waits until the member has room again, at most for this time, and disconnects
-    /// it then: for producers that may be slowed down. It is the sender that waits, and with it what
-    /// the other members would get next. [`Group::try_send`] cannot wait, and drops the message for
-    /// this member.
+    /// Messages wait for it, and when another one would be too much, [`Group::send`] waits for it,
+    /// at most for this time; then it is disconnected. For producers that may be slowed down: it is
+    /// the sender that waits, and with it what all others would get. [`Group::try_send`] cannot
+    /// wait, and treats the member as `DropOldest`.
     Block(Duration),
 }
 
@@ -208,30 +198,23 @@ pub struct GroupStats {
     pub members: usize,
     /// Messages sent to the group.
     pub messages: u64,
-    /// Messages that a member did not get because there was no room for them.
-    pub dropped_newest: u64,
-    /// Messages that a member did not get because newer ones took their room.
-    pub dropped_oldest: u64,
-    /// Messages that a member did not get because a newer one has the same key.
-    pub replaced: u64,
+    /// Messages that a member did not get, each counted for each such member. Of members that keep
+    /// the latest, they count when the member goes on.
+    pub missed: u64,
     /// Members that were disconnected because they were too slow.
     pub disconnected: u64,
-    /// Bytes that wait now, as [`GroupLimits::max_memory`] counts them.
-    pub memory: usize,
+    /// Bytes that wait now, as [`GroupLimits::max_backlog`] counts them.
+    pub backlog: usize,
     /// The most there ever were.
-    pub highest_memory: usize,
+    pub highest_backlog: usize,
 }
 
 impl Group {
     /// A group with limits of its own.
     pub fn new(limits: GroupLimits) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                max_backlog: Bound(limits.max_backlog),
-                memory: Arc::new(Memory::new(limits.max_memory)),
-                ..Inner::default()
-            }),
-        }
+        let (members, counters) = (Mutex::default(), Counters::default());
+        let backlog = Backlog::new(limits.max_backlog);
+        Self { inner: Arc::new(Inner { members, backlog, counters }) }
     }
 
     /// Makes a connection a member, until the [`Member`] is dropped or the connection ends. A
@@ -240,44 +223,54 @@ impl Group {
         let mut members = self.inner.members();
         let number = members.next;
         members.next += 1;
-        let bound = self.inner.max_backlog.0;
-        let subscriber = Arc::new(Subscriber::new(number, handle, policy, bound));
-        members.all.insert(number, Arc::clone(&subscriber));
+        let subscriber = Subscriber::new(number, Arc::clone(&self.inner), handle, policy);
+        let subscriber = Arc::new(subscriber);
+        members.insert(number, Arc::clone(&subscriber));
         drop(members);
         Member { group: self.clone(), subscriber }
     }
 
-    /// Sends a message to all members, and waits for those whose policy is [`Policy::Block`] and
-    /// that have no room, as long as each allows.
+    /// Sends a message to all members, once those whose policy is [`Policy::Block`] have room for
+    /// it; one that has none for as long as it may is disconnected.
     ///
     /// # Cancel safety
     ///
-    /// The message is on its way after the first poll; a dropped future no longer waits.
+    /// A dropped future has not sent the message, or sent it to all.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime, if it has to wait.
     pub async fn send(&self, message: impl Into<Message>) -> Delivery {
-        let (mut delivery, full) = self.offer(message.into(), true);
-        if full.is_empty() {
-            return delivery;
-        }
-        let now = Instant::now();
-        for (subscriber, patience) in full {
-            if timeout_at(now + patience, subscriber.has_room()).await.is_err()
-                && subscriber.disconnect()
-            {
+        let message = message.into();
+        let (mut started, mut disconnected) = (None, 0);
+        loop {
+            let (slow, stands_at, patience) = match self.offer_in_turn(&message) {
+                Ok(mut delivery) => {
+                    delivery.disconnected += disconnected;
+                    return delivery;
+                }
+                Err(slowest) => slowest,
+            };
+            let started = *started.get_or_insert_with(Instant::now);
+            let deadline = started.checked_add(patience);
+            let goes_on = slow.goes_on(stands_at);
+            let in_time = match deadline {
+                Some(deadline) => timeout_at(deadline, goes_on).await.is_ok(),
+                None => {
+                    goes_on.await;
+                    true
+                }
+            };
+            if !in_time && slow.disconnect() {
                 Counters::add(&self.inner.counters.disconnected);
-                delivery.waiting -= 1;
-                delivery.disconnected += 1;
+                disconnected += 1;
             }
         }
-        delivery
     }
 
     /// Sends a message to all members and returns at once.
     pub fn try_send(&self, message: impl Into<Message>) -> Delivery {
-        self.offer(message.into(), false).0
+        self.offer(self.inner.members(), &message.into())
     }
 
     /// How many members there are.
@@ -292,60 +285,42 @@ impl Group {
 
     /// What has happened so far.
     pub fn stats(&self) -> GroupStats {
-        let Inner { memory, counters, .. } = &*self.inner;
+        let Inner { backlog, counters, .. } = &*self.inner;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (backlog, highest_backlog) = backlog.memory();
         GroupStats {
             members: self.len(),
             messages: read(&counters.messages),
-            dropped_newest: read(&counters.dropped_newest),
-            dropped_oldest: read(&counters.dropped_oldest),
-            replaced: read(&counters.replaced),
+            missed: read(&counters.missed),
             disconnected: read(&counters.disconnected),
-            memory: memory.used(),
-            highest_memory: memory.highest(),
+            backlog,
+            highest_backlog,
         }
     }
 
-    /// Offers a message to every member, and returns those for which a sender that `can_wait` is to
-    /// wait.
-    ///
-    /// Members are locked for all of it, so that all get messages in one order; whoever is woken is
-    /// woken afterwards, those of one worker together.
-    fn offer(
-        &self,
-        message: Message,
-        can_wait: bool,
-    ) -> (Delivery, Vec<(Arc<Subscriber>, Duration)>) {
-        let Inner { memory, counters, .. } = &*self.inner;
+    /// Offers a message to every member, unless there is one that its sender is to wait for.
+    fn offer_in_turn(&self, message: &Message) -> Result<Delivery, Slowest> {
+        let members = self.inner.members();
+        match members.slowest(message) {
+            Some(slowest) => Err(slowest),
+            None => Ok(self.offer(members, message)),
+        }
+    }
+
+    /// Offers a message to every member. Whoever is woken is woken without a lock, and those of one
+    /// worker together.
+    fn offer(&self, mut members: MutexGuard<'_, Members>, message: &Message) -> Delivery {
+        let Inner { backlog, counters, .. } = &*self.inner;
         Counters::add(&counters.messages);
-        let mut outgoing = Outgoing::new(message.data, message.key, memory);
-        let (mut delivery, mut full, mut gone) = (Delivery::default(), Vec::new(), Vec::new());
-        let mut members = self.inner.members();
+        let sending = backlog.send(message, members.keep_latest > 0);
+        let (mut delivery, mut gone) = (Delivery::default(), Vec::new());
         let mut wakers = std::mem::take(&mut members.wakers);
         for (number, subscriber) in &members.all {
-            if message.except == Some(*number) {
-                continue;
-            }
-            match subscriber.offer(&mut outgoing, can_wait, &mut wakers) {
+            match subscriber.offer(message, &sending, &mut wakers) {
                 Offered::Written => delivery.written += 1,
-                Offered::Waits { dropped } => {
-                    delivery.waiting += 1;
-                    counters.dropped_oldest.fetch_add(dropped, Ordering::Relaxed);
-                }
-                Offered::Replaced { dropped } => {
-                    delivery.waiting += 1;
-                    Counters::add(&counters.replaced);
-                    counters.dropped_oldest.fetch_add(dropped, Ordering::Relaxed);
-                }
-                Offered::Full { patience } => {
-                    delivery.waiting += 1;
-                    full.push((Arc::clone(subscriber), patience));
-                }
-                Offered::Dropped { older } => {
-                    delivery.dropped += 1;
-                    Counters::add(&counters.dropped_newest);
-                    counters.dropped_oldest.fetch_add(older, Ordering::Relaxed);
-                }
+                Offered::Waits => delivery.waiting += 1,
+                Offered::Dropped => delivery.dropped += 1,
+                Offered::Excepted => {}
                 Offered::Disconnected => {
                     delivery.disconnected += 1;
                     Counters::add(&counters.disconnected);
@@ -354,19 +329,54 @@ impl Group {
                 Offered::Gone => gone.push(*number),
             }
         }
-        // They are dropped without the lock, with the messages that wait for them.
-        let gone: Vec<_> = gone.iter().filter_map(|number| members.all.remove(number)).collect();
+        let gone: Vec<_> = gone.iter().filter_map(|number| members.remove(*number)).collect();
+        let unneeded = backlog.sent();
         drop(members);
-        drop((gone, outgoing));
+        drop((gone, sending, unneeded));
         wakers.wake();
-        self.inner.members().wakers.put_back(wakers);
-        (delivery, full)
+        self.inner.members().wakers = wakers;
+        delivery
     }
 }
 
 impl Inner {
     fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let backlog = Backlog::new(GroupLimits::default().max_backlog);
+        Self { members: Mutex::default(), backlog, counters: Counters::default() }
+    }
+}
+
+/// A member that the sender of a message is to wait for, where it stands, and for how long.
+type Slowest = (Arc<Subscriber>, u64, Duration);
+
+impl Members {
+    fn insert(&mut self, number: u64, member: Arc<Subscriber>) {
+        self.keep_latest += usize::from(member.keeps_latest());
+        self.block += usize::from(member.blocks().is_some());
+        self.all.insert(number, member);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Subscriber>> {
+        let member = self.all.remove(&number)?;
+        self.keep_latest -= usize::from(member.keeps_latest());
+        self.block -= usize::from(member.blocks().is_some());
+        Some(member)
+    }
+
+    fn slowest(&self, message: &Message) -> Option<Slowest> {
+        if self.block == 0 {
+            return None;
+        }
+        self.all.values().find_map(|member| {
+            let patience = member.blocks()?;
+            Some((Arc::clone(member), member.holds_up(message)?, patience))
+        })
     }
 }
 
@@ -407,9 +417,10 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let left = self.group.inner.members().all.remove(&self.subscriber.number);
-        self.subscriber.leave();
+        let left = self.group.inner.members().remove(self.subscriber.number);
+        self.subscriber.end();
         drop(left);
+        self.group.inner.backlog.clear_if_unneeded();
     }
 }
 

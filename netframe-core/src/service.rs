@@ -162,6 +162,7 @@ pub(crate) struct Counters {
     pub(crate) accept_errors: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     pub(crate) shed: AtomicU64,
+    pub(crate) missed: AtomicU64,
     highest_queue: AtomicUsize,
     pub(crate) datagrams: DatagramCounters,
     closed: [AtomicU64; CloseKind::COUNT],
@@ -210,6 +211,9 @@ pub struct Stats {
     pub bytes_out: u64,
     /// The most bytes that waited in one connection's queue because its peer did not take them.
     pub highest_queue: usize,
+    /// Messages of a [`Group`](crate::Group) that a connection did not get because its peer was too
+    /// slow for them.
+    pub missed: u64,
     /// What happened to single datagrams.
     pub datagrams: DatagramStats,
     closed: [u64; CloseKind::COUNT],
@@ -292,6 +296,7 @@ impl Stats {
             bytes_in: read(&counters.bytes_in) + live.bytes_in,
             bytes_out: read(&counters.bytes_out) + live.bytes_out,
             highest_queue: counters.highest_queue.load(Ordering::Relaxed),
+            missed: read(&counters.missed),
             datagrams: counters.datagrams.read(),
             closed: std::array::from_fn(|i| read(&counters.closed[i])),
         }

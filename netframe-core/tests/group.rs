@@ -12,8 +12,8 @@ use netframe_core::bytes::{Bytes, BytesMut};
 use netframe_core::testing::Recorder;
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{
-    Client, CloseKind, ConnectionInfo, Group, GroupLimits, GroupStats, Limits, Member, Message,
-    Policy, Protocol, Reactor, Result, Server, Transport, Workers,
+    Client, CloseKind, ConnectionInfo, Group, GroupLimits, Limits, Member, Message, Policy,
+    Protocol, Reactor, Result, Server, Transport, Workers,
 };
 use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -33,10 +33,14 @@ fn narrow() -> Recorder {
     recorder
 }
 
-/// Room for `count` messages of a byte for each member.
+/// A group in which so many messages of a byte may wait.
 fn room_for(count: usize) -> Group {
+    of_bytes(count * (1 + OVERHEAD))
+}
+
+fn of_bytes(max_backlog: usize) -> Group {
     let mut limits = GroupLimits::default();
-    limits.max_backlog = count * (1 + OVERHEAD);
+    limits.max_backlog = max_backlog;
     Group::new(limits)
 }
 
@@ -52,9 +56,13 @@ fn read_all(recorder: &mut Recorder) -> String {
     }
 }
 
-fn counts(stats: GroupStats) -> [u64; 4] {
-    [stats.dropped_newest, stats.dropped_oldest, stats.replaced, stats.disconnected]
-}
+const POLICIES: [Policy; 5] = [
+    Policy::DropNewest,
+    Policy::DropOldest,
+    Policy::KeepLatest,
+    Policy::Disconnect,
+    Policy::Block(Duration::ZERO),
+];
 
 #[test]
 fn a_member_that_reads_gets_everything_at_once() {
@@ -67,36 +75,30 @@ fn a_member_that_reads_gets_everything_at_once() {
     assert_eq!(read_all(&mut members[0]), "one two ");
     assert_eq!(read_all(&mut members[1]), "one ");
     let stats = group.stats();
-    assert_eq!((stats.members, stats.messages, stats.highest_memory), (3, 2, 0));
+    assert_eq!((stats.members, stats.messages, stats.missed), (3, 2, 0));
+    assert_eq!((stats.backlog, stats.highest_backlog), (0, 0), "nothing has waited");
 }
 
 #[test]
 fn what_waits_arrives_in_order_once_there_is_room() {
-    for policy in [
-        Policy::DropNewest,
-        Policy::DropOldest,
-        Policy::KeepLatest,
-        Policy::Disconnect,
-        Policy::Block(Duration::ZERO),
-    ] {
+    for policy in &POLICIES[1..] {
         let group = room_for(3);
         let mut t = narrow();
-        let member = group.join(t.handle(), policy);
+        let member = group.join(t.handle(), *policy);
         for message in ["a", "b", "c"] {
             assert_eq!(group.try_send(message).waiting, 1);
         }
-        assert_eq!(group.stats().memory, 3 * (1 + 2 * OVERHEAD));
         assert_eq!(read_all(&mut t), "--abc", "{policy:?}");
-        assert_eq!(group.stats().memory, 0);
+        assert_eq!(group.stats().backlog, 0);
         assert_eq!(group.try_send("d").written, 1, "and then everything as before");
         assert_eq!(read_all(&mut t), "d");
-        assert_eq!((counts(group.stats()), member.missed()), ([0; 4], 0));
+        assert_eq!((group.stats().missed, member.missed()), (0, 0));
     }
 }
 
 #[test]
 fn each_policy_decides_about_the_message_that_is_too_much() {
-    let check = |policy, want: &str, want_counts: [u64; 4], missed: u64| {
+    let check = |policy, want: &str, missed: u64, disconnected: u64| {
         let group = room_for(3);
         let mut t = narrow();
         let member = group.join(t.handle(), policy);
@@ -104,90 +106,81 @@ fn each_policy_decides_about_the_message_that_is_too_much() {
             group.try_send(message);
         }
         assert_eq!(read_all(&mut t), want, "{policy:?}");
-        assert_eq!((counts(group.stats()), member.missed()), (want_counts, missed), "{policy:?}");
+        let stats = group.stats();
+        assert_eq!((member.missed(), stats.missed), (missed, missed), "{policy:?}");
+        assert_eq!(stats.disconnected, disconnected);
         t
     };
-    check(Policy::DropNewest, "--abc", [2, 0, 0, 0], 2);
-    check(Policy::DropOldest, "--cde", [0, 2, 0, 0], 2);
-    check(Policy::KeepLatest, "--cde", [0, 2, 0, 0], 2);
-    check(Policy::Block(Duration::ZERO), "--abc", [2, 0, 0, 0], 2);
-    assert!(check(Policy::Disconnect, "--", [0, 0, 0, 1], 0).is_aborted());
+    check(Policy::DropNewest, "--", 5, 0);
+    check(Policy::DropOldest, "--cde", 2, 0);
+    check(Policy::KeepLatest, "--cde", 2, 0);
+    check(Policy::Block(Duration::ZERO), "--cde", 2, 0);
+    assert!(check(Policy::Disconnect, "--", 1, 1).is_aborted());
 }
 
 #[test]
 fn a_message_that_never_fits_is_dropped_and_the_next_one_is_not() {
-    for policy in [Policy::DropNewest, Policy::DropOldest, Policy::KeepLatest] {
+    for policy in [Policy::DropOldest, Policy::KeepLatest, Policy::Block(Duration::ZERO)] {
         let group = room_for(2);
         let mut t = narrow();
-        let _member = group.join(t.handle(), policy);
-        assert_eq!(group.try_send(vec![b'!'; 500]).dropped, 1, "{policy:?}");
+        let member = group.join(t.handle(), policy);
+        group.try_send(vec![b'!'; 500]);
         assert_eq!(group.try_send("a").waiting, 1);
-        assert_eq!(read_all(&mut t), "--a");
+        assert_eq!(read_all(&mut t), "--a", "{policy:?}");
+        assert_eq!(member.missed(), 1);
     }
 }
 
 #[test]
-fn the_latest_message_of_each_key_takes_the_place_of_the_one_before() {
-    let group = room_for(3);
+fn of_each_key_only_the_latest_message_waits() {
+    let group = room_for(6);
     let (mut latest, mut all) = (narrow(), narrow());
     let keeps_latest = group.join(latest.handle(), Policy::KeepLatest);
-    let _keeps_all = group.join(all.handle(), Policy::DropOldest);
+    let keeps_all = group.join(all.handle(), Policy::DropOldest);
     for (key, data) in [(1, "a"), (2, "b"), (1, "A"), (3, "c"), (1, "@"), (2, "B")] {
         group.try_send(Message::new(data).keyed(key));
     }
-    assert_eq!(read_all(&mut latest), "--@Bc");
-    assert_eq!(read_all(&mut all), "--c@B");
-    assert_eq!(keeps_latest.missed(), 3);
+    group.try_send("-");
+    assert_eq!(read_all(&mut latest), "--c@B-");
+    assert_eq!(read_all(&mut all), "--bAc@B-");
+    assert_eq!((keeps_latest.missed(), keeps_all.missed()), (3, 1));
     group.try_send(Message::new("d").keyed(1));
     assert_eq!(read_all(&mut latest), "d", "nothing of what has left is in the way");
 }
 
 #[test]
-fn a_longer_message_in_the_place_of_another_makes_room_for_itself() {
-    let group = room_for(2);
+fn a_key_keeps_its_latest_message_however_many_others_have_come() {
+    let group = room_for(10);
     let mut t = narrow();
     let _member = group.join(t.handle(), Policy::KeepLatest);
-    for (key, data) in [(1, "a"), (2, "b"), (2, "longer")] {
-        group.try_send(Message::new(data).keyed(key));
+    group.try_send(Message::new("r").keyed(0)); // rare
+    for n in 0..1000_u64 {
+        group.try_send(Message::new(vec![b'0' + (n % 9) as u8]).keyed(1 + n % 9));
     }
-    assert_eq!(read_all(&mut t), "--longer");
-    assert_eq!(counts(group.stats()), [0, 1, 1, 0]);
+    let got = read_all(&mut t);
+    assert!(got.starts_with("--r") && got.len() == 2 + 10, "{got}");
 }
 
 #[test]
-fn memory_is_bounded_for_all_members_together() {
-    let mut limits = GroupLimits::default();
-    limits.max_memory = 10_000;
-    let group = Group::new(limits);
-    let mut slow: Vec<_> = (0..10).map(|_| narrow()).collect();
-    let members: Vec<Member> = slow
-        .iter_mut()
-        .enumerate()
-        .map(|(i, t)| {
-            let policies = [Policy::DropOldest, Policy::DropNewest, Policy::Disconnect];
-            group.join(t.handle(), policies[i % 3])
-        })
-        .collect();
+fn memory_does_not_grow_with_the_number_of_slow_members() {
+    let group = of_bytes(10_000);
+    let mut slow: Vec<_> = (0..100).map(|_| narrow()).collect();
+    let members: Vec<Member> =
+        slow.iter_mut().enumerate().map(|(i, t)| group.join(t.handle(), POLICIES[i % 4])).collect();
+    let mut reader = Recorder::new();
+    let _reader = group.join(reader.handle(), Policy::Disconnect);
+    let mut read = 0;
     for _ in 0..1000 {
         group.try_send(vec![b'x'; 100]);
-        assert!(group.stats().memory <= 10_000);
+        assert!(group.stats().backlog <= 2 * 10_000, "one log for all, and one for the latest");
+        read += reader.take_written().len();
     }
+    assert_eq!(read, 1000 * 100, "one that reads does not notice");
     let stats = group.stats();
-    assert!(stats.highest_memory > 9_000, "{stats:?}");
-    assert!(stats.dropped_oldest > 1_000 && stats.dropped_newest > 1_000, "{stats:?}");
-    assert_eq!(stats.disconnected, 3);
+    assert!(stats.highest_backlog > 19_000, "{stats:?}");
+    assert_eq!((stats.disconnected, stats.members), (25, 76));
     drop(members);
-    assert_eq!(group.stats().memory, 0);
-}
-
-#[test]
-fn a_message_that_waits_for_many_is_held_once() {
-    let group = Group::default();
-    let mut slow: Vec<_> = (0..100).map(|_| narrow()).collect();
-    let _members: Vec<_> =
-        slow.iter_mut().map(|t| group.join(t.handle(), Policy::DropOldest)).collect();
-    group.try_send(vec![0; 10_000]);
-    assert_eq!(group.stats().memory, 10_000 + OVERHEAD + 100 * OVERHEAD);
+    assert_eq!(group.stats().backlog, 0);
 }
 
 #[test]
@@ -203,7 +196,7 @@ fn who_leaves_or_ends_gets_nothing_more() {
     assert_eq!(read_all(&mut leaves), "--");
     assert_eq!(read_all(&mut closes), "--");
     assert!(group.is_empty());
-    assert_eq!(group.stats().memory, 0);
+    assert_eq!(group.stats().backlog, 0);
 }
 
 /// A payload whose drop uses the group that it was sent to.
@@ -244,18 +237,16 @@ proptest! {
     /// was sent.
     #[test]
     fn nothing_is_lost_twice_or_silently(
-        ops in prop::collection::vec((0..4_u8, 0..3_usize, 1..200_usize), 1..200),
-        max_backlog in 100..2_000_usize,
-        max_memory in 100..4_000_usize,
+        ops in prop::collection::vec((0..4_u8, 0..4_usize, 1..200_usize), 1..200),
+        max_backlog in 100..4_000_usize,
     ) {
-        let mut limits = GroupLimits::default();
-        (limits.max_backlog, limits.max_memory) = (max_backlog, max_memory);
-        let group = Group::new(limits);
-        let policies = [Policy::DropNewest, Policy::DropOldest, Policy::KeepLatest];
+        let group = of_bytes(max_backlog);
+        let policies =
+            [Policy::DropNewest, Policy::DropOldest, Policy::KeepLatest, Policy::Block(Duration::ZERO)];
         let mut ts: Vec<_> = policies.iter().map(|_| narrow()).collect();
         let members: Vec<_> =
             ts.iter_mut().zip(policies).map(|(t, policy)| group.join(t.handle(), policy)).collect();
-        let mut got = [const { Vec::new() }; 3];
+        let mut got = [const { Vec::new() }; 4];
         let mut read = |ts: &mut [Recorder], who: usize| {
             got[who].extend_from_slice(&ts[who].take_written());
             got[who].len()
@@ -271,9 +262,9 @@ proptest! {
                 group.try_send(Message::new(message).keyed(u64::from(sent) % 3));
                 sent += 1;
             }
-            prop_assert!(group.stats().memory <= max_memory);
+            prop_assert!(group.stats().backlog <= 2 * max_backlog);
         }
-        for who in 0..3 {
+        for who in 0..4 {
             let mut before = 0;
             loop {
                 let now = read(&mut ts, who);
@@ -283,7 +274,8 @@ proptest! {
                 before = now;
             }
         }
-        for ((bytes, member), policy) in got.iter().zip(&members).zip(policies) {
+        let mut missed = 0;
+        for (bytes, member) in got.iter().zip(&members) {
             let mut rest = bytes.strip_prefix(b"--").unwrap();
             let mut numbers = Vec::new();
             while !rest.is_empty() {
@@ -293,10 +285,11 @@ proptest! {
                 rest = &rest[8 + len..];
             }
             prop_assert_eq!(numbers.len() as u64 + member.missed(), u64::from(sent));
-            let sorted = numbers.is_sorted();
-            prop_assert!(sorted || policy == Policy::KeepLatest, "{:?}", numbers);
+            prop_assert!(numbers.is_sorted(), "{:?}", numbers);
+            missed += member.missed();
         }
-        prop_assert_eq!(group.stats().memory, 0);
+        let stats = group.stats();
+        prop_assert_eq!((stats.missed, stats.backlog), (missed, 0));
     }
 }
 
@@ -347,7 +340,7 @@ async fn server(
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_waits_for_a_member_that_blocks_and_disconnects_it_at_its_deadline() {
-    let group = room_for(10);
+    let group = of_bytes(2_000);
     let patience = Duration::from_secs(5);
     let (server, network, mut handles) = server(&group, Policy::Block(patience)).await;
     let mut reader = network.connect("group").await.unwrap();
@@ -373,7 +366,7 @@ async fn a_sender_waits_for_a_member_that_blocks_and_disconnects_it_at_its_deadl
         tokio::task::yield_now().await; // the reader reads
     };
     assert_eq!(started.elapsed(), patience, "it waited once, and for as long as it may");
-    assert_eq!((delivery.waiting, delivery.dropped, delivery.disconnected), (0, 0, 1));
+    assert_eq!((delivery.written, delivery.disconnected), (1, 1));
     let reason = handle.closed().await;
     assert_eq!(reason.kind(), CloseKind::Overflow);
     assert!(reason.to_string().contains("too slow for the messages of its group"), "{reason}");
@@ -383,10 +376,26 @@ async fn a_sender_waits_for_a_member_that_blocks_and_disconnects_it_at_its_deadl
     drop(slow);
 }
 
+#[tokio::test]
+async fn a_service_counts_what_its_members_miss() {
+    let group = room_for(10);
+    let (server, network, mut handles) = server(&group, Policy::DropNewest).await;
+    let peer = network.connect("group").await.unwrap();
+    handles.recv().await.unwrap();
+    let mut dropped = 0;
+    for _ in 0..100 {
+        dropped += group.send(vec![b'.'; 100]).await.dropped;
+    }
+    assert!(dropped > 50, "{dropped}");
+    assert_eq!(server.stats().missed, dropped as u64);
+    drop(peer);
+    server.shutdown(Duration::from_secs(5)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sender_goes_on_as_soon_as_a_member_that_blocks_has_room() {
-    let group = room_for(10);
-    let (server, network, mut handles) = server(&group, Policy::Block(Duration::MAX / 4)).await;
+    let group = of_bytes(2_000);
+    let (server, network, mut handles) = server(&group, Policy::Block(Duration::MAX)).await;
     let mut peer = network.connect("group").await.unwrap();
     handles.recv().await.unwrap();
     let messages: usize = 200;
@@ -394,12 +403,10 @@ async fn a_sender_goes_on_as_soon_as_a_member_that_blocks_has_room() {
         let group = group.clone();
         async move {
             for number in 0..messages {
-                // A dropped future has sent its message, and no longer waits.
-                let sending = group.send(format!("{number:04}{}", ".".repeat(96)));
-                if number % 7 == 0 {
-                    let _ = timeout(Duration::ZERO, sending).await;
-                } else {
-                    sending.await;
+                let message = Bytes::from(format!("{number:04}{}", ".".repeat(96)));
+                // A dropped future has sent nothing.
+                while timeout(Duration::ZERO, group.send(message.clone())).await.is_err() {
+                    tokio::task::yield_now().await;
                 }
             }
         }
@@ -410,7 +417,7 @@ async fn a_sender_goes_on_as_soon_as_a_member_that_blocks_has_room() {
         assert_eq!(&line[..4], format!("{number:04}").as_bytes());
     }
     sender.await.unwrap();
-    assert_eq!(counts(group.stats()), [0; 4]);
+    assert_eq!((group.stats().missed, group.stats().disconnected), (0, 0));
     server.shutdown(Duration::from_secs(5)).await;
 }
 

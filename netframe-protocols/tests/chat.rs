@@ -291,7 +291,10 @@ fn who_reads_again_is_told_what_was_missed() {
 
 #[test]
 fn a_slow_member_may_be_disconnected() {
-    let service = Service::new(|options| options.policy = ChatPolicy::Disconnect);
+    let service = Service::new(|options| {
+        options.max_backlog = 64 * 1024;
+        options.policy = ChatPolicy::Disconnect;
+    });
     let (mut alice, mut bob) = (service.member("alice"), service.member("bob"));
     bob.peer.set_reading_peer(false);
     let mut said = 0;

@@ -27,7 +27,9 @@ async fn who_reads_gets_everything_whoever_does_not() {
     let started = Instant::now();
     let members = affordable(MEMBERS);
     let endpoint = "tcp://127.0.0.1:0?send_buffer=16KiB";
-    let server = Server::bind(endpoint, chat(ChatOptions::default()).unwrap()).await.unwrap();
+    let mut options = ChatOptions::default();
+    options.max_backlog = 64 * 1024;
+    let server = Server::bind(endpoint, chat(options).unwrap()).await.unwrap();
     let addr = server.endpoint().address().socket_addr().unwrap();
 
     let mut clients = Vec::new();

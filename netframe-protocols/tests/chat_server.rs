@@ -163,7 +163,7 @@ struct Service {
 impl Service {
     async fn start(change: impl FnOnce(&mut ChatOptions)) -> Self {
         let mut options = ChatOptions::default();
-        (options.max_backlog, options.max_memory) = (1 << 20, 1 << 30);
+        options.max_backlog = 1 << 30;
         options.policy = ChatPolicy::Disconnect;
         change(&mut options);
         let network = MemNetwork::new();

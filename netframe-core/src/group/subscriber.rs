@@ -1,15 +1,13 @@
-//! [`Subscriber`]: one member of a group, with what waits for it.
+//! [`Subscriber`]: one member of a group, and how far it has come.
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::Policy;
-use super::backlog::{Backlog, Entry};
-use super::memory::{Memory, OVERHEAD, Waiting};
+use super::backlog::{Backlog, Log, Sending};
+use super::{Inner, Message, Policy};
 use crate::close_reason::{Cause, CloseKind, Side};
 use crate::connection::{Awaited, Core};
 use crate::datagram::SendError;
@@ -19,100 +17,92 @@ use crate::shared::Shared;
 
 /// A member of a group. It is what its connection wakes when there is room in the queue.
 ///
-/// Locks are taken in the order group, subscriber, core.
-#[derive(Debug)]
+/// Locks are taken in the order members, subscriber, then backlog or core.
 pub(super) struct Subscriber {
     pub(super) number: u64,
+    group: Arc<Inner>,
     handle: Handle,
     policy: Policy,
-    max_backlog: usize,
     state: Mutex<State>,
 }
 
-/// Invariant: while something waits, the subscriber is registered with its connection, or is being
-/// woken by it.
-#[derive(Debug, Default)]
+/// Invariant: while it is behind, the subscriber is registered with its connection or is being woken
+/// by it; else it has, or has missed, everything that was offered to it.
 struct State {
-    backlog: Backlog,
+    /// Number of the message that it needs next.
+    next: u64,
+    /// Messages wait for it.
+    behind: bool,
     /// Under which it is registered with its connection.
     room: Option<u64>,
     /// It has left the group, or its connection takes no more.
     gone: bool,
     missed: u64,
-    /// Senders that wait until there is room.
+    /// Senders that wait for it to go on.
     senders: Vec<Waker>,
 }
 
-/// A message on its way to the members, made to wait for those that need it.
-pub(super) struct Outgoing<'a> {
-    data: Bytes,
-    key: Option<u64>,
-    memory: &'a Arc<Memory>,
-    waiting: Option<Arc<Waiting>>,
-    /// To be dropped without a lock.
-    trash: Vec<Bytes>,
-}
-
-impl<'a> Outgoing<'a> {
-    pub(super) fn new(data: Bytes, key: Option<u64>, memory: &'a Arc<Memory>) -> Self {
-        Self { data, key, memory, waiting: None, trash: Vec::new() }
-    }
-
-    /// The message as one that waits, if there is memory for it.
-    fn waiting(&mut self, over: bool) -> Option<Arc<Waiting>> {
-        if self.waiting.is_none() {
-            self.waiting = Waiting::new(self.data.clone(), self.memory, over);
-        }
-        self.waiting.clone()
-    }
-
-    fn entry(&mut self, over: bool) -> Option<Entry> {
-        let message = self.waiting(over)?;
-        let place = self.memory.take(OVERHEAD, over)?;
-        Some(Entry::new(message, self.key, place))
-    }
-}
-
-/// What became of a message for one member. `dropped` and `older` count what made room for it.
+/// What became of a message for one member.
 pub(super) enum Offered {
     Written,
-    Waits {
-        dropped: u64,
-    },
-    Replaced {
-        dropped: u64,
-    },
-    /// It waits, and its sender is to do so too.
-    Full {
-        patience: Duration,
-    },
-    Dropped {
-        older: u64,
-    },
+    Waits,
+    Dropped,
+    /// It is not for this member.
+    Excepted,
     Disconnected,
     Gone,
 }
 
 impl Subscriber {
-    pub(super) fn new(number: u64, handle: Handle, policy: Policy, max_backlog: usize) -> Self {
-        Self { number, handle, policy, max_backlog, state: Mutex::default() }
+    pub(super) fn new(number: u64, group: Arc<Inner>, handle: Handle, policy: Policy) -> Self {
+        let next = group.backlog.next();
+        let (behind, room, gone, missed, senders) = (false, None, false, 0, Vec::new());
+        let state = Mutex::new(State { next, behind, room, gone, missed, senders });
+        Self { number, group, handle, policy, state }
+    }
+
+    pub(super) fn keeps_latest(&self) -> bool {
+        self.policy == Policy::KeepLatest
+    }
+
+    pub(super) fn blocks(&self) -> Option<Duration> {
+        match self.policy {
+            Policy::Block(patience) => Some(patience),
+            _ => None,
+        }
+    }
+
+    fn log(&self) -> Log {
+        if self.keeps_latest() { Log::Latest } else { Log::All }
+    }
+
+    fn backlog(&self) -> &Backlog {
+        &self.group.backlog
     }
 
     /// Writes the message, or does what the policy says.
     pub(super) fn offer(
         self: &Arc<Self>,
-        outgoing: &mut Outgoing<'_>,
-        can_wait: bool,
+        message: &Message,
+        sending: &Sending,
         wakers: &mut Wakers,
     ) -> Offered {
         let mut state = self.state();
         if state.gone {
             return Offered::Gone;
         }
-        if state.backlog.is_empty() {
-            let shared = self.handle.shared();
+        if state.next > sending.number {
+            return Offered::Written; // taken from the backlog already
+        }
+        let excepted = message.except == Some(self.number);
+        let shared = self.handle.shared();
+        if !state.behind {
+            state.next = sending.number + 1;
+            if excepted {
+                return Offered::Excepted;
+            }
             let mut core = shared.lock();
-            match core.write_from_handle(outgoing.data.clone(), shared.limits()) {
+            match core.write_from_handle(message.data(), shared.limits()) {
                 Ok(unused) => {
                     let waker = core.unpark();
                     drop(core);
@@ -120,121 +110,46 @@ impl Subscriber {
                     wakers.add(shared, waker);
                     return Offered::Written;
                 }
-                Err((data, error)) => {
-                    if error == SendError::Full {
-                        self.await_room(&mut core, &mut state);
-                    }
+                Err((_, SendError::Full)) if self.policy != Policy::DropNewest => {
+                    state.next = sending.number;
+                    state.behind = true;
+                    self.backlog().fall_behind();
+                    self.await_room(&mut core, &mut state);
+                }
+                Err((_, SendError::Closed)) => {
+                    state.gone = true;
+                    return Offered::Gone;
+                }
+                Err(_) => {
                     drop(core);
-                    drop(data);
-                    if !matches!(error, SendError::Full | SendError::Closed) {
-                        state.missed += 1; // no datagram can be that long
-                        return Offered::Dropped { older: 0 };
-                    }
+                    self.miss(&mut state, 1);
+                    return Offered::Dropped;
                 }
             }
-        }
-        if !self.handle.shared().lock().is_writable() {
-            state.gone = true;
-            for entry in state.backlog.take() {
-                entry.discard(&mut outgoing.trash);
-            }
+        } else if !shared.lock().is_writable() {
+            drop(state);
+            self.end();
             return Offered::Gone;
         }
-        let offered = self.keep(&mut state, outgoing, can_wait);
-        if state.backlog.is_empty()
-            && let Some(id) = state.room.take()
-        {
-            self.handle.shared().lock().unregister(id);
-        }
-        if matches!(offered, Offered::Disconnected) {
-            state.gone = true;
-            for entry in state.backlog.take() {
-                entry.discard(&mut outgoing.trash);
+        if self.log() == Log::All && state.next < sending.first {
+            let lost = sending.first - state.next;
+            state.next = sending.first;
+            self.miss(&mut state, lost);
+            if self.policy == Policy::Disconnect {
+                drop(state);
+                self.end();
+                let mut core = shared.lock();
+                core.abort(fell_behind());
+                let waker = core.unpark();
+                drop(core);
+                wakers.add(shared, waker);
+                return Offered::Disconnected;
             }
-            drop(state);
-            let shared = self.handle.shared();
-            let mut core = shared.lock();
-            core.abort(fell_behind());
-            let waker = core.unpark();
-            drop(core);
-            wakers.add(shared, waker);
-        }
-        offered
-    }
-
-    /// Makes the message wait, as far as the policy allows.
-    fn keep(&self, state: &mut State, outgoing: &mut Outgoing<'_>, can_wait: bool) -> Offered {
-        let cost = outgoing.data.len() + OVERHEAD;
-        let max = self.max_backlog;
-        let fits = |backlog: &Backlog| backlog.bytes() + cost <= max;
-        let mut dropped = 0;
-        match self.policy {
-            Policy::DropNewest => {
-                if fits(&state.backlog)
-                    && let Some(entry) = outgoing.entry(false)
-                {
-                    state.backlog.push(entry);
-                    return Offered::Waits { dropped };
-                }
-                state.missed += 1;
-                Offered::Dropped { older: 0 }
-            }
-            Policy::DropOldest | Policy::KeepLatest => {
-                if self.policy == Policy::KeepLatest
-                    && let Some(key) = outgoing.key
-                    && let Some(message) = outgoing.waiting(false)
-                    && let Ok(replaced) = state.backlog.replace(key, message)
-                {
-                    outgoing.trash.extend(Waiting::into_data(replaced));
-                    state.missed += 1;
-                    // It may be longer than the one it replaced.
-                    while state.backlog.bytes() > max
-                        && let Some(oldest) = state.backlog.pop()
-                    {
-                        oldest.discard(&mut outgoing.trash);
-                        dropped += 1;
-                    }
-                    state.missed += dropped;
-                    return Offered::Replaced { dropped };
-                }
-                loop {
-                    if fits(&state.backlog)
-                        && let Some(entry) = outgoing.entry(false)
-                    {
-                        state.backlog.push(entry);
-                        state.missed += dropped;
-                        return Offered::Waits { dropped };
-                    }
-                    let Some(oldest) = state.backlog.pop() else {
-                        state.missed += dropped + 1;
-                        return Offered::Dropped { older: dropped };
-                    };
-                    oldest.discard(&mut outgoing.trash);
-                    dropped += 1;
-                }
-            }
-            Policy::Disconnect => match fits(&state.backlog).then(|| outgoing.entry(false)) {
-                Some(Some(entry)) => {
-                    state.backlog.push(entry);
-                    Offered::Waits { dropped }
-                }
-                _ => Offered::Disconnected,
-            },
-            Policy::Block(patience) => {
-                let fits = fits(&state.backlog);
-                // A sender that waits has the bytes anyway.
-                match if fits || can_wait { outgoing.entry(can_wait) } else { None } {
-                    Some(entry) => {
-                        state.backlog.push(entry);
-                        if fits { Offered::Waits { dropped } } else { Offered::Full { patience } }
-                    }
-                    None => {
-                        state.missed += 1;
-                        Offered::Dropped { older: 0 }
-                    }
-                }
+            if state.next > sending.number {
+                return Offered::Dropped; // alone it is more than may wait
             }
         }
+        if excepted { Offered::Excepted } else { Offered::Waits }
     }
 
     /// Is woken when there is room in the connection's queue, or never will be.
@@ -245,47 +160,69 @@ impl Subscriber {
     /// Writes what waits, as long as there is room.
     fn pump(self: &Arc<Self>) {
         let shared = self.handle.shared();
-        let mut written = Vec::new();
         let mut state = self.state();
-        let mut core = shared.lock();
-        while let Some(front) = state.backlog.front() {
-            match core.write_from_handle(front.message.data.clone(), shared.limits()) {
-                Err((_, SendError::Full)) => {
-                    self.await_room(&mut core, &mut state);
+        let mut written = Vec::new();
+        while state.behind && !state.gone {
+            let (number, message) = match self.backlog().read(self.log(), state.next) {
+                Ok(found) => found,
+                Err(next) => {
+                    // Whoever sends now finds it here, and not behind.
+                    let lost = next - state.next;
+                    self.miss(&mut state, lost);
+                    (state.next, state.behind) = (next, false);
+                    self.backlog().catch_up();
                     break;
                 }
-                Err((_, SendError::Closed)) => {
-                    state.gone = true;
-                    written.extend(state.backlog.take());
+            };
+            let lost = number - state.next;
+            self.miss(&mut state, lost);
+            state.next = number;
+            if message.except != Some(self.number) {
+                let mut core = shared.lock();
+                match core.write_from_handle(message.data(), shared.limits()) {
+                    Ok(_) => {}
+                    Err((_, SendError::Full)) => {
+                        self.await_room(&mut core, &mut state);
+                        break;
+                    }
+                    Err((_, SendError::Closed)) => {
+                        state.gone = true;
+                        state.behind = false;
+                        self.backlog().catch_up();
+                        break;
+                    }
+                    Err(_) => self.miss(&mut state, 1), // no datagram can be that long
                 }
-                Ok(_) | Err(_) => written.extend(state.backlog.pop()),
             }
+            state.next += 1;
+            written.push(message); // to be dropped without a lock
         }
-        let waker = core.unpark();
-        drop(core);
-        let senders = self.take_senders(&mut state);
+        let caught_up = !state.behind;
+        let senders = std::mem::take(&mut state.senders);
         drop(state);
         drop(written);
+        if caught_up {
+            self.backlog().clear_if_unneeded();
+        }
+        let waker = shared.lock().unpark();
         shared.wake(waker);
         for sender in senders {
             sender.wake();
         }
     }
 
-    /// The senders that need not wait any more.
-    fn take_senders(&self, state: &mut State) -> Vec<Waker> {
-        if state.gone || state.backlog.bytes() <= self.max_backlog {
-            std::mem::take(&mut state.senders)
-        } else {
-            Vec::new()
-        }
+    /// Where it stands, if a sender of the message should wait for it to go on.
+    pub(super) fn holds_up(&self, message: &Message) -> Option<u64> {
+        let state = self.state();
+        let waits = state.behind && !state.gone && self.backlog().would_evict(state.next, message);
+        waits.then_some(state.next)
     }
 
-    /// Waits until no more waits than may, or the member is gone.
-    pub(super) async fn has_room(&self) {
+    /// Waits until it has gone on from where it stood, or is gone.
+    pub(super) async fn goes_on(&self, from: u64) {
         poll_fn(|cx| {
             let mut state = self.state();
-            if state.gone || state.backlog.bytes() <= self.max_backlog {
+            if state.gone || !state.behind || state.next != from {
                 return Poll::Ready(());
             }
             if !state.senders.iter().any(|sender| sender.will_wake(cx.waker())) {
@@ -305,27 +242,32 @@ impl Subscriber {
         was_here
     }
 
-    /// The member leaves the group.
-    pub(super) fn leave(&self) {
-        self.end();
-        let room = self.state().room.take();
+    /// Nothing waits for it any more, and nobody for it. Returns whether it was still there.
+    pub(super) fn end(&self) -> bool {
+        let mut state = self.state();
+        let was_here = !std::mem::replace(&mut state.gone, true);
+        if std::mem::take(&mut state.behind) {
+            self.backlog().catch_up();
+        }
+        let (room, senders) = (state.room.take(), std::mem::take(&mut state.senders));
+        drop(state);
         if let Some(room) = room {
             self.handle.shared().lock().unregister(room);
         }
-    }
-
-    /// Lets go of what waits, and of who waits. Returns whether the member was still there.
-    fn end(&self) -> bool {
-        let mut state = self.state();
-        let was_here = !std::mem::replace(&mut state.gone, true);
-        let waiting = state.backlog.take();
-        let senders = std::mem::take(&mut state.senders);
-        drop(state);
-        drop(waiting);
         for sender in senders {
             sender.wake();
         }
         was_here
+    }
+
+    /// The member does not get so many messages; its group and its service count them too.
+    fn miss(&self, state: &mut State, count: u64) {
+        if count > 0 {
+            state.missed += count;
+            self.group.counters.missed.fetch_add(count, Ordering::Relaxed);
+            let counters = &self.handle.shared().home.service.counters;
+            counters.missed.fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn missed(&self) -> u64 {
@@ -372,11 +314,5 @@ impl Wakers {
         for (inbox, wakers) in &mut self.of_workers {
             inbox.wake_all(wakers);
         }
-    }
-
-    /// Keeps the room of one that has been used up.
-    pub(super) fn put_back(&mut self, used: Self) {
-        debug_assert!(used.apart.is_empty());
-        *self = used;
     }
 }

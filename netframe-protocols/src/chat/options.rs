@@ -43,14 +43,10 @@ pub struct ChatOptions {
     /// Rooms at once, the lobby among them; at least 1. Default 100. Who would open one more is
     /// told so. All but the lobby are gone with their last member.
     pub max_rooms: usize,
-    /// Bytes that may wait for one slow member beside its connection's queue, each line with 64
-    /// more than it has. Default 64 KiB, as much as that queue holds.
+    /// Bytes that may wait in one room for all of its slow members, beside those in the queues of
+    /// their connections; each line counts once, and 64 more than it has. Default 1 MiB: a thousand
+    /// of the longest lines.
     pub max_backlog: usize,
-    /// Bytes that may wait in one room for all of its slow members. A line that waits for many
-    /// counts once, and 64 for each of them. When there is no room, `policy` decides as if a
-    /// member's own backlog were full. Default 4 MiB: as much as 64 members' backlogs without a
-    /// line in common.
-    pub max_memory: usize,
     /// What becomes of a line for which a slow member has no room. Default `"drop-oldest"`.
     pub policy: ChatPolicy,
 }
@@ -61,8 +57,7 @@ impl Default for ChatOptions {
             max_length: 1000,
             history: 50,
             max_rooms: 100,
-            max_backlog: 64 * 1024,
-            max_memory: 4 * 1024 * 1024,
+            max_backlog: 1024 * 1024,
             policy: ChatPolicy::default(),
         }
     }
@@ -85,10 +80,6 @@ impl ChatOptions {
         if max_backlog < line {
             return Err(ChatOptionsError::SmallBacklog { max_backlog, line });
         }
-        let max_memory = self.max_memory;
-        if max_memory < max_backlog {
-            return Err(ChatOptionsError::SmallMemory { max_memory, max_backlog });
-        }
         Ok(())
     }
 
@@ -99,11 +90,11 @@ impl ChatOptions {
     /// # use netframe_protocols::chat::ChatOptions;
     /// let mut options = ChatOptions::default();
     /// options.max_rooms = 1;
-    /// assert_eq!(options.memory(), 50 * (1000 + 384) + 4 * 1024 * 1024 + 1024);
+    /// assert_eq!(options.memory(), 50 * (1000 + 384) + 1024 * 1024 + 1024);
     /// ```
     pub fn memory(&self) -> usize {
         let history = self.history.saturating_mul(self.line());
-        let room = history.saturating_add(self.max_memory).saturating_add(ROOM_OVERHEAD);
+        let room = history.saturating_add(self.max_backlog).saturating_add(ROOM_OVERHEAD);
         self.max_rooms.saturating_mul(room)
     }
 
@@ -123,7 +114,6 @@ impl ChatOptions {
     pub(super) fn group_limits(&self) -> GroupLimits {
         let mut limits = GroupLimits::default();
         limits.max_backlog = self.max_backlog;
-        limits.max_memory = self.max_memory;
         limits
     }
 }
@@ -173,16 +163,6 @@ pub enum ChatOptionsError {
         /// What one line costs at most.
         line: usize,
     },
-    /// One slow member could never have the backlog that it may have.
-    #[error(
-        "`max_memory` ({max_memory}) is below `max_backlog` ({max_backlog}); raise the one or lower the other"
-    )]
-    SmallMemory {
-        /// The limit of a room.
-        max_memory: usize,
-        /// The limit of a member.
-        max_backlog: usize,
-    },
 }
 
 #[cfg(test)]
@@ -206,11 +186,7 @@ mod tests {
             refusal(|o| o.max_backlog = 1383),
             "`max_backlog` (1383) is less than a line may cost (1384); raise it, or lower `max_length`"
         );
-        assert_eq!(
-            refusal(|o| o.max_memory = 65_535),
-            "`max_memory` (65535) is below `max_backlog` (65536); raise the one or lower the other"
-        );
-        assert!(refusal(|o| o.max_length = usize::MAX).starts_with("`max_backlog` (65536)"));
+        assert!(refusal(|o| o.max_length = usize::MAX).starts_with("`max_backlog` (1048576)"));
     }
 
     #[test]
@@ -220,7 +196,6 @@ mod tests {
             history: 0,
             max_rooms: 1,
             max_backlog: 385,
-            max_memory: 385,
             policy: ChatPolicy::Disconnect,
         };
         assert_eq!(smallest.validate(), Ok(()));
@@ -241,7 +216,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<ChatOptions>(text).unwrap(), want);
         assert_eq!(
             serde_json::to_string(&ChatOptions::default()).unwrap(),
-            r#"{"max_length":1000,"history":50,"max_rooms":100,"max_backlog":65536,"max_memory":4194304,"policy":"drop-oldest"}"#
+            r#"{"max_length":1000,"history":50,"max_rooms":100,"max_backlog":1048576,"policy":"drop-oldest"}"#
         );
 
         let refusal =

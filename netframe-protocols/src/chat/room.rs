@@ -145,7 +145,7 @@ impl State {
     /// was dropped, so that a room without slow members pays nothing.
     fn notify_slow(&mut self, group: &Group) {
         let stats = group.stats();
-        let dropped = stats.dropped_newest + stats.dropped_oldest;
+        let dropped = stats.missed;
         if std::mem::replace(&mut self.dropped, dropped) == dropped {
             return;
         }

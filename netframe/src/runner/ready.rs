@@ -25,9 +25,8 @@ pub(super) fn add_to(registry: &mut Registry) {
     registry.add(
         Entry::new("chat", about, |options: ChatOptions| Ok(chat(options)?))
             .option("history", "lines that a room keeps for newcomers")
-            .option("max_backlog", "bytes that may wait for one slow member")
+            .option("max_backlog", "bytes that may wait in one room, for its slow members")
             .option("max_length", "bytes of a line; a longer one ends the connection")
-            .option("max_memory", "bytes that may wait in one room, for all its members")
             .option("max_rooms", "rooms at once")
             .option("policy", "for slow members: drop-oldest, drop-newest or disconnect")
             .limits(|options, limits| {

@@ -35,6 +35,7 @@ pub(super) fn log(service: &ServiceStatus, when: &str) {
         bytes_in = stats.bytes_in,
         bytes_out = stats.bytes_out,
         highest_queue = stats.highest_queue,
+        missed = stats.missed,
         closed,
         datagrams,
         "{when}"

@@ -269,10 +269,9 @@ fn settings_that_contradict_each_other_are_refused() {
          `lf` or `crlf`\n",
     );
     refuses(
-        &echo("[service.options]\nmax_backlog = 1000000\nmax_memory = 999999")
-            .replace("echo", "chat"),
-        "error: net.toml:4:10: the options of `chat` do not fit together: `max_memory` (999999) is \
-         below `max_backlog` (1000000); raise the one or lower the other\n",
+        &echo("[service.options]\nmax_length = 2000\nmax_backlog = 2000").replace("echo", "chat"),
+        "error: net.toml:4:10: the options of `chat` do not fit together: `max_backlog` (2000) is \
+         less than a line may cost (2384); raise it, or lower `max_length`\n",
     );
     refuses(
         &echo("options.max_length = 100000\nlimits.max_pending = '64KiB'")
@@ -382,7 +381,7 @@ fn a_good_file_is_checked_and_served() {
 
 #[test]
 fn options_that_are_good_only_together_are_good() {
-    let options = "options = { max_backlog = 10000000, max_memory = 10000000 }";
+    let options = "options = { max_length = 2000000, max_backlog = 10000000 }";
     let check = Folder::with(&echo(options).replace("echo", "chat")).end(&["check", "net.toml"]);
     assert_eq!(check.code, Some(0), "{}", check.stderr);
 }

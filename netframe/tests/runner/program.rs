@@ -80,6 +80,7 @@ impl Program {
             };
             let endpoint = line.strip_prefix(&format!("listening {protocol} ")).expect(&line);
             let (_, address) = endpoint.trim_end().split_once("://").expect(&line);
+            let address = address.split('?').next().expect(&line);
             if !address.starts_with(['/', '@']) {
                 self.addrs.push(address.parse().expect(&line));
             }
@@ -103,7 +104,7 @@ impl Program {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.pid().to_string();
         let kill = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(kill.success());
     }
@@ -111,9 +112,13 @@ impl Program {
     /// The most memory it has used so far, in KiB.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until it logs a line with this text.
