@@ -59,6 +59,7 @@ use crate::handle::Handle;
 /// let voice = || Harness::new(Voice { room: room.clone(), seat: None });
 /// let (mut one, mut other) = (voice(), voice());
 /// one.receive(b"hello");
+/// other.settle(); // it was written to through its handle
 /// assert_eq!(other.take_written(), b"hello"[..]);
 /// assert_eq!(one.take_written(), b""[..]);
 /// ```
