@@ -177,6 +177,35 @@ async fn read_to(lines: &mut Lines<BufReader<TcpStream>>, number: u32) {
 }
 
 #[tokio::test]
+async fn chat_shows_to_each_what_the_others_say() {
+    let mut chat = Example::run("chat", &[ANY_PORT]);
+    let addr = chat.listening().await;
+    let talking = timeout(PATIENCE, async {
+        let mut alice = TcpStream::connect(addr).await.unwrap();
+        expect(&mut alice, "your name?\n").await;
+        alice.write_all(b"alice\n").await.unwrap();
+        expect(&mut alice, "* alice is here\n").await;
+        let mut bob = TcpStream::connect(addr).await.unwrap();
+        bob.write_all(b"bob\r\nhello\x1b[2J\r\n").await.unwrap();
+        expect(&mut bob, "your name?\n* bob is here\n").await;
+        expect(&mut alice, "* bob is here\nbob: hello[2J\n").await;
+        alice.write_all(b"hi\n").await.unwrap();
+        alice.shutdown().await.unwrap();
+        expect(&mut bob, "alice: hi\n* alice is gone\n").await;
+    });
+    talking.await.unwrap();
+    chat.interrupt().await;
+    assert_eq!(chat.rest().await, "");
+}
+
+/// Reads exactly this.
+async fn expect(stream: &mut TcpStream, text: &str) {
+    let mut seen = vec![0; text.len()];
+    stream.read_exact(&mut seen).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&seen), text);
+}
+
+#[tokio::test]
 async fn port_forwarder_passes_bytes_and_fins_on_both_ways() {
     let (mut forwarder, target) = forward_to_us().await;
     let addr = forwarder.listening().await;
