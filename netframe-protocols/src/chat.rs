@@ -199,20 +199,21 @@ impl Chat {
     /// Gives the connection a name, its first or another one.
     fn take_name(&mut self, t: &mut LineTransport<'_>, name: &[u8]) -> Result<(), LineError> {
         let Some(name) = Name::new(name) else { return refuse_name(t) };
+        let before = self.member.as_ref().map(|member| &member.name);
+        if before == Some(&name) {
+            return t.send_line(format!("! you are {name} already"));
+        }
+        // The same name in another case is the member's own.
+        let own = before.is_some_and(|before| before.key() == name.key());
+        if !own && !self.service.take_name(&name) {
+            return t.send_line(format!("! {name} is taken; try another name"));
+        }
         let Some(member) = &mut self.member else {
-            if !self.service.take_name(&name) {
-                return t.send_line(format!("! {name} is taken; try another name"));
-            }
             let (id, room) = (t.info().id(), self.service.open_lobby());
             let behind = room.enter(&mut **t, name.clone());
             self.member = Some(Member { id, name, room, behind, telling: false });
             return Ok(());
         };
-        // The same name in another case is the member's own.
-        let own = name.key() == member.name.key();
-        if !own && !self.service.take_name(&name) {
-            return t.send_line(format!("! {name} is taken; try another name"));
-        }
         member.room.rename(member.id, name.clone());
         let before = std::mem::replace(&mut member.name, name);
         if !own {

@@ -70,6 +70,7 @@ fn commands_that_cannot_be_done_say_why() {
         ("/\x1b[2J\n", "! there is no command /?[2J; /help lists them\n"),
         ("/nick\n", BAD_NAME),
         ("/nick a b\n", BAD_NAME),
+        ("/nick alice\n", "! you are alice already\n"),
         ("/join\n", BAD_NAME),
         ("/join a b\n", BAD_NAME),
         ("/join LOBBY\n", "! you are in lobby already\n"),
@@ -447,9 +448,12 @@ impl Model {
                 let help = "/help lists the commands";
                 self.seen[who] += &format!("{kept}* you are in {}, {others}; {help}\n", ROOMS[to]);
             }
+            Step::Nick(new) if NAMES[new] == name => {
+                self.seen[who] += &format!("! you are {name} already\n");
+            }
             Step::Nick(new) => {
                 let new = NAMES[new];
-                if self.members.iter().any(|(other, _)| *other == new && *other != name) {
+                if self.members.iter().any(|(other, _)| *other == new) {
                     self.seen[who] += &format!("! {new} is taken; try another name\n");
                     return;
                 }

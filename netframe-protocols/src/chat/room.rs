@@ -31,7 +31,7 @@ pub(super) struct Room {
 #[derive(Debug, Default)]
 struct State {
     history: VecDeque<Bytes>,
-    /// In the order of entering, as ids of connections are close to.
+    /// In the order of connecting.
     seats: BTreeMap<ConnectionId, Seat>,
     /// What the group had dropped when seats were last looked at.
     dropped: u64,
@@ -55,24 +55,21 @@ impl Room {
     }
 
     /// Seats a newcomer: the history and a notice go to its transport, and the others are told. The
-    /// flag that is returned says whether it has missed lines; then it is notified.
-    ///
-    /// Costs one write to each of the others, under the lock, and little else.
+    /// flag that is returned says whether it has missed lines; when that begins, it is notified.
     pub(super) fn enter(&self, t: &mut dyn Transport, name: Name) -> Arc<AtomicBool> {
         let mut state = self.state();
         state.send(&self.group, line(format_args!("* {name} joined")));
-        let mut greeting = state.history.iter().fold(Vec::new(), |mut all, line| {
-            all.extend_from_slice(line);
-            all
-        });
         let others = match state.seats.len() {
             0 => "with nobody else".to_owned(),
             1 => "with 1 other".to_owned(),
             count => format!("with {count} others"),
         };
-        let notice = format_args!("* you are in {}, {others}; /help lists the commands", self.name);
-        greeting.extend_from_slice(&line(notice));
-        t.write(&greeting);
+        let room = &self.name;
+        let notice = format_args!("* you are in {room}, {others}; /help lists the commands");
+        let notice = line(notice);
+        let greeting: Vec<_> =
+            state.history.iter().chain([&notice]).map(|line| &line[..]).collect();
+        t.write_vectored(&greeting);
         let (handle, behind) = (t.handle(), Arc::new(AtomicBool::new(false)));
         let member = self.group.join(handle.clone(), self.options.policy.into());
         let seat = Seat { name, member, handle, told: 0, behind: Arc::clone(&behind) };

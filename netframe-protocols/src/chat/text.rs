@@ -10,7 +10,7 @@ const MAX_NAME_CHARS: usize = 32;
 pub(super) const MAX_NAME_BYTES: usize = 4 * MAX_NAME_CHARS;
 
 /// The name of a member or a room: 1 to 32 characters that can be seen. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Name(Arc<str>);
 
 impl Name {
