@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use netframe_core::Server;
 use netframe_protocols::chat::{ChatOptions, chat};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::SockRef;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Barrier;
@@ -82,6 +83,7 @@ async fn who_reads_gets_everything_whoever_does_not() {
     for mut client in silent {
         let all = all.clone();
         late.spawn(async move {
+            client.widen();
             let mut seen = client.others_when_entering().await;
             let (mut heard, mut missed) = (Vec::new(), 0);
             while seen + missed < members - 1 + all.len() {
@@ -135,6 +137,11 @@ impl Client {
         socket.set_recv_buffer_size(recv_buffer).unwrap();
         let stream = socket.connect(addr).await.unwrap();
         Self { number, stream: BufReader::with_capacity(32 * 1024, stream) }
+    }
+
+    /// Takes more at once: through a small window the kernel sends a little now and then.
+    fn widen(&self) {
+        SockRef::from(self.stream.get_ref()).set_recv_buffer_size(256 * 1024).unwrap();
     }
 
     async fn enter(&mut self) {
