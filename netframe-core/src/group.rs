@@ -25,7 +25,8 @@ use crate::handle::Handle;
 /// happens to a member that falls behind all of the log is up to its [`Policy`].
 ///
 /// All members get messages in the same order, whoever sends them. A message that waits leaves
-/// behind what its member's protocol itself writes meanwhile.
+/// behind what its member's protocol itself writes meanwhile. The protocol of a member that has missed
+/// messages is [notified](crate::Protocol::notified) once nothing waits for it any more.
 ///
 /// Cheap to clone; all clones are the same group.
 ///
@@ -410,7 +411,7 @@ impl Member {
         &self.group
     }
 
-    /// Messages that this member did not get.
+    /// Messages that this member did not get, its own among them if it keeps the latest.
     pub fn missed(&self) -> u64 {
         self.subscriber.missed()
     }

@@ -32,7 +32,7 @@
 //!
 //! # Cost
 //!
-//! A line costs one write to each member of its room, and twice that at most while some miss lines.
+//! A line costs one write to each member of its room that reads, and nearly nothing for the others.
 //! So does each joining and leaving: a thousand that come at once make half a million writes. One
 //! member's lines are said one at a time, with the turns of other connections in between, and not
 //! at all while it does not read what it is sent.
@@ -43,8 +43,6 @@ mod service;
 mod text;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use netframe_core::{CloseKind, CloseReason, ConnectionId, ConnectionInfo, Factory, Result};
 
@@ -54,9 +52,6 @@ use self::text::{Name, printable};
 use crate::line::{LineError, LineFramer, LineOptions, LineProtocol, LineTransport, Lines};
 
 pub use self::options::{ChatOptions, ChatOptionsError, ChatPolicy};
-
-/// How often a member that misses lines is looked at, to tell it once it reads again.
-const TELL_AFTER: Duration = Duration::from_secs(1);
 
 const HELP: &str = "* /nick NAME, /join ROOM, /rooms, /who, /help, /quit; any other line is said";
 
@@ -73,10 +68,6 @@ struct Member {
     id: ConnectionId,
     name: Name,
     room: Arc<Room>,
-    /// It has missed lines.
-    behind: Arc<AtomicBool>,
-    /// A timeout is set, to tell it so.
-    telling: bool,
 }
 
 /// A factory of [`Chat`]; all connections it makes are in the same chat.
@@ -131,26 +122,14 @@ impl LineProtocol for Chat {
 
     async fn notified(&mut self, t: &mut LineTransport<'_>) -> Result {
         t.resume_reading();
-        if let Some(member) = &mut self.member
-            && member.behind.load(Ordering::Relaxed)
-            && !std::mem::replace(&mut member.telling, true)
-        {
-            t.set_timeout(Some(TELL_AFTER));
-        }
-        Ok(())
-    }
-
-    async fn timed_out(&mut self, t: &mut LineTransport<'_>) -> Result {
-        let Some(member) = &mut self.member else { return Ok(()) };
-        if !t.wants_data() {
-            t.set_timeout(Some(TELL_AFTER)); // it does not read yet
-            return Ok(());
-        }
-        member.telling = false;
-        match member.room.take_missed(member.id) {
-            0 => {}
-            1 => t.send_line("* you missed 1 line")?,
-            missed => t.send_line(format!("* you missed {missed} lines"))?,
+        let Some(member) = &self.member else { return Ok(()) };
+        // While its queue is long it is behind, and may miss more.
+        if t.wants_data() {
+            match member.room.take_missed(member.id) {
+                0 => {}
+                1 => t.send_line("* you missed 1 line")?,
+                missed => t.send_line(format!("* you missed {missed} lines"))?,
+            }
         }
         Ok(())
     }
@@ -210,8 +189,8 @@ impl Chat {
         }
         let Some(member) = &mut self.member else {
             let (id, room) = (t.info().id(), self.service.open_lobby());
-            let behind = room.enter(&mut **t, name.clone());
-            self.member = Some(Member { id, name, room, behind, telling: false });
+            room.enter(&mut **t, name.clone());
+            self.member = Some(Member { id, name, room });
             return Ok(());
         };
         member.room.rename(member.id, name.clone());
@@ -250,7 +229,7 @@ impl Member {
         let before = std::mem::replace(&mut self.room, room);
         before.leave(self.id, false);
         service.close(&before);
-        self.behind = self.room.enter(&mut **t, self.name.clone());
+        self.room.enter(&mut **t, self.name.clone());
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use program::{PATIENCE, Program};
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy, sink};
 use tokio::runtime::Builder;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -42,6 +42,7 @@ hard_cap = '256KiB'
 write_stall_timeout = '10m'
 [service.options]
 history = 10
+max_backlog = 65536
 max_rooms = 1
 ";
 
@@ -70,10 +71,10 @@ fn readers_get_every_line_beside_members_that_never_read() {
     thread::sleep(Duration::from_secs(5)); // what is measured is that nothing happens
     let spent = processor_time(&server) - before;
     println!("{spent:?} of processor time in 5 s");
-    assert!(spent < Duration::from_millis(200), "{spent:?}; 50 ms is what is asked of a release");
+    assert!(spent < Duration::from_millis(100), "{spent:?}");
 
     server.signal("USR1");
-    drop((deaf, talkers));
+    drop((deaf, talkers, runtime));
     server.signal("TERM");
     let end = server.end();
     fs::remove_dir_all(&folder).unwrap();
@@ -131,12 +132,10 @@ fn join(addr: SocketAddr, name: &str, deaf: bool) -> TcpStream {
 
 /// Some members write, round after round, and `count` members read: each gets every line of every
 /// writer, in order.
-async fn talk(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
+async fn talk(addr: SocketAddr, count: usize) -> impl Sized {
     let mut readers = Vec::new();
     for number in 0..count {
-        let stream = join(addr, &format!("reader{number}"), false);
-        stream.set_nonblocking(true).unwrap();
-        let mut reader = BufReader::new(tokio::net::TcpStream::from_std(stream).unwrap());
+        let mut reader = BufReader::new(join_async(addr, &format!("reader{number}")));
         while !next_line(&mut reader).await.contains("you are in lobby") {}
         readers.push(reader);
     }
@@ -145,12 +144,17 @@ async fn talk(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
     for reader in readers {
         reading.spawn(read_lines(reader, Arc::clone(&round)));
     }
-    let mut writers: Vec<_> =
-        (0..WRITERS).map(|n| join(addr, &format!("writer{n}"), false)).collect();
+    let mut writers = Vec::new();
+    for number in 0..WRITERS {
+        let (mut hears, says) = join_async(addr, &format!("writer{number}")).into_split();
+        // Who does not read is not read from.
+        tokio::spawn(async move { copy(&mut hears, &mut sink()).await });
+        writers.push(says);
+    }
     for line in 0..LINES {
         for (number, writer) in writers.iter_mut().enumerate() {
             let text = format!("{line} of {number} {}\n", ".".repeat(LINE));
-            writer.write_all(text.as_bytes()).unwrap();
+            writer.write_all(text.as_bytes()).await.unwrap();
         }
         let all = timeout(PATIENCE, round.wait());
         tokio::select! {
@@ -158,8 +162,14 @@ async fn talk(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
             Some(Err(failed)) = reading.join_next() => panic!("{failed}"),
         }
     }
-    reading.join_all().await;
-    writers
+    // Their leaving would be told to all.
+    (reading.join_all().await, writers)
+}
+
+fn join_async(addr: SocketAddr, name: &str) -> tokio::net::TcpStream {
+    let stream = join(addr, name, false);
+    stream.set_nonblocking(true).unwrap();
+    tokio::net::TcpStream::from_std(stream).unwrap()
 }
 
 async fn next_line(reader: &mut BufReader<tokio::net::TcpStream>) -> String {
@@ -169,7 +179,10 @@ async fn next_line(reader: &mut BufReader<tokio::net::TcpStream>) -> String {
     line
 }
 
-async fn read_lines(mut reader: BufReader<tokio::net::TcpStream>, round: Arc<Barrier>) {
+async fn read_lines(
+    mut reader: BufReader<tokio::net::TcpStream>,
+    round: Arc<Barrier>,
+) -> BufReader<tokio::net::TcpStream> {
     let mut next = [0; WRITERS];
     for heard in 1..=LINES {
         while next != [heard; WRITERS] {
@@ -184,4 +197,5 @@ async fn read_lines(mut reader: BufReader<tokio::net::TcpStream>, round: Arc<Bar
         }
         round.wait().await;
     }
+    reader
 }

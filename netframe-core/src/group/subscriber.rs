@@ -26,8 +26,9 @@ pub(super) struct Subscriber {
     state: Mutex<State>,
 }
 
-/// Invariant: while it is behind, the subscriber is registered with its connection or is being woken
-/// by it; else it has, or has missed, everything that was offered to it.
+/// Invariant: while it is behind, or is to be notified, the subscriber is registered with its
+/// connection or is being woken by it. While it is not behind, it has, or has missed, everything
+/// that was offered to it.
 struct State {
     /// Number of the message that it needs next.
     next: u64,
@@ -38,6 +39,8 @@ struct State {
     /// It has left the group, or its connection takes no more.
     gone: bool,
     missed: u64,
+    /// It has missed messages, and its protocol is notified once it has caught up.
+    notify: bool,
     /// Senders that wait for it to go on.
     senders: Vec<Waker>,
 }
@@ -56,8 +59,15 @@ pub(super) enum Offered {
 impl Subscriber {
     pub(super) fn new(number: u64, group: Arc<Inner>, handle: Handle, policy: Policy) -> Self {
         let next = group.backlog.next();
-        let (behind, room, gone, missed, senders) = (false, None, false, 0, Vec::new());
-        let state = Mutex::new(State { next, behind, room, gone, missed, senders });
+        let state = Mutex::new(State {
+            next,
+            behind: false,
+            room: None,
+            gone: false,
+            missed: 0,
+            notify: false,
+            senders: Vec::new(),
+        });
         Self { number, group, handle, policy, state }
     }
 
@@ -110,11 +120,16 @@ impl Subscriber {
                     wakers.add(shared, waker);
                     return Offered::Written;
                 }
-                Err((_, SendError::Full)) if self.policy != Policy::DropNewest => {
+                Err((_, SendError::Full)) => {
+                    self.await_room(&mut core, &mut state);
+                    drop(core);
+                    if self.policy == Policy::DropNewest {
+                        self.miss(&mut state, 1);
+                        return Offered::Dropped;
+                    }
                     state.next = sending.number;
                     state.behind = true;
                     self.backlog().fall_behind();
-                    self.await_room(&mut core, &mut state);
                 }
                 Err((_, SendError::Closed)) => {
                     state.gone = true;
@@ -198,6 +213,15 @@ impl Subscriber {
             written.push(message); // to be dropped without a lock
         }
         let caught_up = !state.behind;
+        if caught_up && state.notify && !state.gone {
+            let mut core = shared.lock();
+            if core.is_held() {
+                self.await_room(&mut core, &mut state);
+            } else {
+                state.notify = false;
+                core.notify();
+            }
+        }
         let senders = std::mem::take(&mut state.senders);
         drop(state);
         drop(written);
@@ -264,6 +288,7 @@ impl Subscriber {
     fn miss(&self, state: &mut State, count: u64) {
         if count > 0 {
             state.missed += count;
+            state.notify = true;
             self.group.counters.missed.fetch_add(count, Ordering::Relaxed);
             let counters = &self.handle.shared().home.service.counters;
             counters.missed.fetch_add(count, Ordering::Relaxed);

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use netframe_core::bytes::Bytes;
-use netframe_core::{ConnectionId, Group, Handle, Member, Transport};
+use netframe_core::{ConnectionId, Group, Member, Transport};
 
 use super::ChatOptions;
 use super::text::Name;
@@ -33,19 +32,14 @@ struct State {
     history: VecDeque<Bytes>,
     /// In the order of connecting.
     seats: BTreeMap<ConnectionId, Seat>,
-    /// What the group had dropped when seats were last looked at.
-    dropped: u64,
 }
 
 #[derive(Debug)]
 struct Seat {
     name: Name,
     member: Member,
-    handle: Handle,
     /// Of the lines that the member missed, how many it was told of.
     told: u64,
-    /// It missed lines that it has not been told of, and knows that there are some.
-    behind: Arc<AtomicBool>,
 }
 
 impl Room {
@@ -54,9 +48,9 @@ impl Room {
         Self { name, group, options, state: Mutex::default() }
     }
 
-    /// Seats a newcomer: the history and a notice go to its transport, and the others are told. The
-    /// flag that is returned says whether it has missed lines; when that begins, it is notified.
-    pub(super) fn enter(&self, t: &mut dyn Transport, name: Name) -> Arc<AtomicBool> {
+    /// Seats a newcomer: the history and a notice go to its transport, and the others are told. Once
+    /// it has caught up with lines of which it missed some, it is notified.
+    pub(super) fn enter(&self, t: &mut dyn Transport, name: Name) {
         let mut state = self.state();
         state.send(&self.group, line(format_args!("* {name} joined")));
         let others = match state.seats.len() {
@@ -70,11 +64,8 @@ impl Room {
         let greeting: Vec<_> =
             state.history.iter().chain([&notice]).map(|line| &line[..]).collect();
         t.write_vectored(&greeting);
-        let (handle, behind) = (t.handle(), Arc::new(AtomicBool::new(false)));
-        let member = self.group.join(handle.clone(), self.options.policy.into());
-        let seat = Seat { name, member, handle, told: 0, behind: Arc::clone(&behind) };
-        state.seats.insert(t.info().id(), seat);
-        behind
+        let member = self.group.join(t.handle(), self.options.policy.into());
+        state.seats.insert(t.info().id(), Seat { name, member, told: 0 });
     }
 
     /// Frees a member's seat, and tells the others unless it is to be `quiet`.
@@ -98,7 +89,6 @@ impl Room {
             }
             state.history.push_back(said);
         }
-        state.notify_slow(&self.group);
     }
 
     /// Gives a member another name, and tells the others.
@@ -108,7 +98,6 @@ impl Room {
         let notice = line(format_args!("* {} is now {name}", seat.name));
         seat.name = name;
         seat.member.send_to_others(notice);
-        state.notify_slow(&self.group);
     }
 
     /// The names of those that are here, as far as they fit into an answer.
@@ -121,7 +110,6 @@ impl Room {
     pub(super) fn take_missed(&self, id: ConnectionId) -> u64 {
         let mut state = self.state();
         let Some(seat) = state.seats.get_mut(&id) else { return 0 };
-        seat.behind.store(false, Ordering::Relaxed);
         let missed = seat.member.missed();
         missed - std::mem::replace(&mut seat.told, missed)
     }
@@ -135,23 +123,6 @@ impl State {
     /// Sends a line to all that are here.
     fn send(&mut self, group: &Group, line: Bytes) {
         group.try_send(line);
-        self.notify_slow(group);
-    }
-
-    /// Notifies those that have just begun to miss lines. They are looked for only when something
-    /// was dropped, so that a room without slow members pays nothing.
-    fn notify_slow(&mut self, group: &Group) {
-        let stats = group.stats();
-        let dropped = stats.missed;
-        if std::mem::replace(&mut self.dropped, dropped) == dropped {
-            return;
-        }
-        for seat in self.seats.values() {
-            if !seat.behind.load(Ordering::Relaxed) && seat.member.missed() > seat.told {
-                seat.behind.store(true, Ordering::Relaxed);
-                seat.handle.notify();
-            }
-        }
     }
 }
 
