@@ -5,8 +5,8 @@
 //! more `nc 127.0.0.1 7007` and type a name into each: all are shown `* alice is here`, and then the
 //! others each of her lines, as `alice: hello`, and `* alice is gone`.
 //!
-//! A connection whose peer does not read slows nobody down. What is said waits for it, up to 64 KiB;
-//! then what has waited longest is dropped for it. The ready `netframe::protocols::chat` is the same
+//! A connection whose peer does not read slows nobody down. What is said waits for it in the room, up
+//! to 1 MiB for all; then it misses what has waited longest. The ready `netframe::protocols::chat` is the same
 //! idea with rooms, unique names, a history, and word of what was missed.
 
 use netframe::protocols::line::{LineProtocol, LineTransport, Lines};

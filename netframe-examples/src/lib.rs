@@ -10,6 +10,7 @@
 //! | `key_value_store.rs` | one store for all connections, bounded, with errors as answers |
 //! | `straight_line.rs` | a dialogue from top to bottom, instead of callbacks |
 //! | `mailbox.rs` | typed messages from a thread to connections, and what a slow one misses |
+//! | `shoutd.rs` | a program that serves one's own protocol from a configuration file |
 //! | `chat.rs` | broadcast: what one connection says, all others hear, each at its own speed |
 //! | `port_forwarder.rs` | two connections that feed each other: flow control and half-close |
 //! | `any_transport.rs` | the same protocol over TCP, UDP and Unix sockets, by arguments |
@@ -46,6 +47,8 @@ pages! {
     testing "../../docs/guide/testing.md"
     own_transports "../../docs/guide/own-transports.md"
     clients "../../docs/guide/clients.md"
+    configuration "../../docs/guide/configuration.md"
+    observability "../../docs/guide/observability.md"
     straight_line "../../docs/guide/straight-line.md"
     coming_from_twisted "../../docs/guide/coming-from-twisted.md"
     coming_from_asyncio_netty "../../docs/guide/coming-from-asyncio-netty.md"

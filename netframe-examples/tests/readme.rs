@@ -15,7 +15,7 @@ fn the_protocol_and_its_test_are_those_of_the_example() {
 #[test]
 fn its_two_commands_open_it() {
     let commands =
-        "cargo run --release -- serve echo tcp://127.0.0.1:7007\ncargo test --workspace\n";
+        "cargo run --release -- run netframe-examples/demo.toml\ncargo test --workspace\n";
     assert_eq!(code_blocks("sh").next().unwrap(), commands);
 }
 

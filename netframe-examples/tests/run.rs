@@ -314,6 +314,20 @@ async fn forward_to_us() -> (Example, TcpListener) {
 }
 
 #[tokio::test]
+async fn shoutd_serves_its_protocol_by_name() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/shoutd.toml");
+    let check = Example::run("shoutd", &["check", file]).rest().await;
+    assert!(check.contains("option times = 2") && check.contains("max_connections"), "{check}");
+    let settings = ["serve", "shout", ANY_PORT, "--set", "times=2"];
+    let mut shoutd = Example::run("shoutd", &settings);
+    let line = shoutd.stdout.next_line().await.unwrap().unwrap();
+    let addr = line.strip_prefix("listening shout tcp://").expect(&line).parse().unwrap();
+    assert_eq!(ask(addr, b"hello\n").await, "HELLO!!\n");
+    shoutd.interrupt().await;
+    assert_eq!(shoutd.rest().await, "");
+}
+
+#[tokio::test]
 async fn any_transport_answers_on_each() {
     let path = env::temp_dir().join(format!("netframe-any-{}.sock", std::process::id()));
     let unix = format!("unix://{}", path.display());

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use tracing_subscriber::filter::Targets;
 
 use super::log;
-use super::registry::Registry;
+use super::registry::{Registered, Registry};
 use super::setting::Setting;
 use crate::Endpoint;
 
@@ -29,7 +29,7 @@ const MAX_CHUNK: u64 = 64 * 1024;
 
 const EXAMPLES: &str = "\
 Examples:
-  {program} serve echo tcp://127.0.0.1:7007
+  {program} serve {protocol} tcp://127.0.0.1:7007
   {program} connect tcp://127.0.0.1:7007
   {program} check network.toml && {program} run network.toml
   {program} protocols          (all protocols; with a name: its options)
@@ -42,10 +42,9 @@ Exit codes:
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  {program} serve echo tcp://127.0.0.1:7007
-  {program} serve echo tcp://127.0.0.1:7007 udp://127.0.0.1:7007 unix:///tmp/echo.sock
-  {program} serve hello 'tcp://[::1]:0' tcp://localhost:12345
-  {program} serve line-echo tcp://0.0.0.0:7007 --set delimiter=crlf --limit idle_timeout=60s";
+  {program} serve {protocol} tcp://127.0.0.1:7007
+  {program} serve {protocol} 'tcp://[::1]:0' tcp://localhost:12345 unix:///tmp/{protocol}.sock
+  {program} serve {protocol} tcp://0.0.0.0:7007 --limit idle_timeout=60s --workers 2";
 
 const RUN_EXAMPLES: &str = "\
 Example of a file:
@@ -53,10 +52,8 @@ Example of a file:
   max_connections = 10000
 
   [[service]]
-  protocol = \"line-echo\"        # all are listed by `{program} protocols`
-  listen = [\"tcp://127.0.0.1:7007\", \"unix:///tmp/lines.sock\"]
-  [service.options]
-  max_length = 1000
+  protocol = \"{protocol}\"         # `{program} protocols` lists all, and their options
+  listen = [\"tcp://127.0.0.1:7007\", \"unix:///tmp/{protocol}.sock\"]
   [service.limits]
   max_connections = 1000
   idle_timeout = \"60s\"";
@@ -254,7 +251,8 @@ pub(super) fn command(
     about: Option<&'static str>,
     registry: &Arc<Registry>,
 ) -> clap::Command {
-    let examples = |text: &str| text.replace("{program}", program);
+    let protocol = registry.entries().next().map_or("PROTOCOL", Registered::name);
+    let examples = |text: &str| text.replace("{program}", program).replace("{protocol}", protocol);
     let known = Arc::clone(registry);
     let protocol = move |text: &str| match known.find(text) {
         Ok(entry) => Ok(entry.name().to_owned()),
