@@ -151,7 +151,7 @@ impl Reactor {
         let Self { control: runtime, workers, process, blocked_after, servers } = self;
         let (failed, mut failures) = mpsc::channel(1);
         let links = workers.iter().map(Worker::link).collect();
-        let running = Running::new(links, process, failed);
+        let running = Running::new(runtime.handle().clone(), links, process, failed);
         let inboxes = workers.iter().map(Worker::inbox).collect();
         runtime.block_on(async {
             if let Some(after) = blocked_after.duration() {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -25,14 +26,23 @@ pub struct Running {
 }
 
 struct State {
+    /// The reactor's own runtime: what it began there goes on whoever asked for it.
+    control: Handle,
     workers: Vec<Link>,
     process: Option<Arc<Count>>,
     failed: mpsc::Sender<io::Error>,
-    services: Mutex<Vec<Arc<RunningService>>>,
+    services: Mutex<Services>,
     /// Held during a change, so that two of them do not mix.
     change: AsyncMutex<()>,
     /// The list of services is another one.
     changed: Notify,
+}
+
+#[derive(Default)]
+struct Services {
+    all: Vec<Arc<RunningService>>,
+    /// The reactor stops: there will be no others.
+    over: bool,
 }
 
 /// A service on all its workers.
@@ -68,12 +78,14 @@ pub struct ServiceStatus {
 
 impl Running {
     pub(super) fn new(
+        control: Handle,
         workers: Vec<Link>,
         process: Option<Arc<Count>>,
         failed: mpsc::Sender<io::Error>,
     ) -> Self {
         Self {
             state: Arc::new(State {
+                control,
                 workers,
                 process,
                 failed,
@@ -103,7 +115,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// As [`ServerBuilder::bind`].
+    /// As [`ServerBuilder::bind`]; or the reactor stops.
     ///
     /// # Cancel safety
     ///
@@ -132,6 +144,13 @@ impl Running {
         for server in ready {
             new.push(self.start(server).await?);
         }
+        {
+            let mut services = self.state.services();
+            if services.over {
+                return Err(Error::Worker { source: io::ErrorKind::BrokenPipe.into() });
+            }
+            services.all.extend(new.iter().cloned());
+        }
         for (predecessor, successor) in
             predecessors.iter().flat_map(|old| new.iter().map(move |new| (old, new)))
         {
@@ -140,28 +159,26 @@ impl Running {
             }
         }
         drop(held);
-        let ids = new.iter().map(|service| service.id).collect();
-        self.state.services().extend(new);
         for service in &old {
             service.stopping.store(true, Ordering::SeqCst);
             let (state, service) = (Arc::clone(&self.state), Arc::clone(service));
-            tokio::spawn(async move {
+            self.state.control.spawn(async move {
                 service.stop_accepting().await;
                 let report = drain_all(service.parts.clone(), Instant::now() + drain).await;
                 info!(name = service.service.name, "service stopped: {report}");
-                state.services().retain(|other| other.id != service.id);
+                state.services().all.retain(|other| other.id != service.id);
                 state.changed.notify_waiters();
             });
         }
         self.state.changed.notify_waiters();
-        Ok(ids)
+        Ok(new.iter().map(|service| service.id).collect())
     }
 
     /// Starts the services that a reactor begins with.
     pub(super) async fn start_all(&self, servers: Vec<ReadyServer>) -> Result<(), Error> {
         for server in servers {
             let service = self.start(server).await?;
-            self.state.services().push(service);
+            self.state.services().all.push(service);
         }
         Ok(())
     }
@@ -195,8 +212,14 @@ impl Running {
                 }
             };
             tokio::select! {
-                () = all => return,
-                () = changed => {}
+                () = all => {}
+                () = changed => continue,
+            }
+            // Those that a change has stopped may have ended before anybody heard of the change.
+            let same = |(one, other)| Arc::ptr_eq(one, other);
+            let now = self.snapshot();
+            if now.len() == services.len() && now.iter().zip(&services).all(same) {
+                return;
             }
         }
     }
@@ -204,7 +227,11 @@ impl Running {
     /// Stops every service. Nothing is accepted any more, by any of them, before a connection is
     /// asked to finish.
     pub(super) async fn stop_all(&self, deadline: Instant) -> DrainReport {
-        let services = self.snapshot();
+        let services = {
+            let mut services = self.state.services();
+            services.over = true;
+            services.all.clone()
+        };
         for service in &services {
             service.stop_accepting().await;
         }
@@ -212,12 +239,12 @@ impl Running {
     }
 
     fn snapshot(&self) -> Vec<Arc<RunningService>> {
-        self.state.services().clone()
+        self.state.services().all.clone()
     }
 }
 
 impl State {
-    fn services(&self) -> MutexGuard<'_, Vec<Arc<RunningService>>> {
+    fn services(&self) -> MutexGuard<'_, Services> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
