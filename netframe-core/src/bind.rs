@@ -73,10 +73,10 @@ impl Bound {
         })
     }
 
-    /// Another service receives from now on what comes here.
-    pub(crate) fn pass_on(&self) {
+    /// This service alone receives from now on what comes here, not the one it was cloned from.
+    pub(crate) fn take_over(&self) {
         if let Self::Datagrams { socket, .. } = self {
-            socket.pass_on();
+            socket.take_over();
         }
     }
 

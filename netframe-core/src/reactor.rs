@@ -103,7 +103,7 @@ impl Reactor {
     ///
     /// Inside of an async context, where blocking is not allowed: use [`Server`] there.
     pub fn serve(mut self, server: ServerBuilder) -> Result<Self, Error> {
-        let ready = self.control.block_on(server.prepare(&[], self.process.clone()))?;
+        let ready = self.control.block_on(server.prepare(&mut Vec::new(), self.process.clone()))?;
         self.servers.push(ready);
         Ok(self)
     }

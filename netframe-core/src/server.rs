@@ -242,17 +242,17 @@ impl ServerBuilder {
     ///
     /// An endpoint does not fit the protocol or cannot be listened on, or a limit cannot be.
     pub async fn bind(self) -> Result<Server, Error> {
-        let ready = self.prepare(&[], None).await?;
+        let ready = self.prepare(&mut Vec::new(), None).await?;
         let (failed, failures) = mpsc::channel(1);
         let part = ready.start(None, &failed)?;
         Ok(Server { service: ready.service, endpoints: ready.endpoints, part, failures })
     }
 
-    /// Binds every endpoint, but for those whose listeners `predecessors` have; nothing is accepted
-    /// yet. `process` counts the connections of all services.
+    /// Binds every endpoint, but for those that are in `heritage`, which are taken from there;
+    /// nothing is accepted yet. `process` counts the connections of all services.
     pub(crate) async fn prepare(
         self,
-        predecessors: &[&ReadyServer],
+        heritage: &mut Vec<&BoundPlace>,
         process: Option<Arc<Count>>,
     ) -> Result<ReadyServer, Error> {
         self.limits.validate()?;
@@ -261,7 +261,7 @@ impl ServerBuilder {
         for place in self.places {
             match place {
                 Place::Endpoint(endpoint) => {
-                    let mut bound = take_over(&endpoint, needs, predecessors)?;
+                    let mut bound = take_over(&endpoint, needs, heritage)?;
                     if bound.is_empty() {
                         bound = bind(&endpoint, needs, &self.network, &*self.resolver).await?;
                     }
@@ -294,32 +294,32 @@ pub(crate) struct ReadyServer {
     pub(crate) service: Arc<Service>,
     pub(crate) endpoints: Vec<Endpoint>,
     factory: Arc<dyn DynFactory>,
-    /// What is bound for each endpoint asked for, and for listeners of the user's own.
-    places: Vec<(Option<Endpoint>, Vec<Bound>)>,
+    pub(crate) places: Vec<BoundPlace>,
 }
 
-/// What `predecessors` have bound for `endpoint`, if it can be shared.
+/// What is bound for an endpoint that was asked for, or for a listener of the user's own.
+pub(crate) type BoundPlace = (Option<Endpoint>, Vec<Bound>);
+
+/// What of `heritage` is bound for `endpoint`, if it can be shared. It is taken once: whoever asks
+/// for the same endpoint again is to be told that it is in use.
 fn take_over(
     endpoint: &Endpoint,
     needs: Needs,
-    predecessors: &[&ReadyServer],
+    heritage: &mut Vec<&BoundPlace>,
 ) -> Result<Vec<Bound>, Error> {
     fits(endpoint, endpoint.kind(), needs)?;
-    let places = predecessors.iter().flat_map(|server| &server.places);
-    let same = places.filter(|(asked, _)| asked.as_ref() == Some(endpoint));
-    let clones = same.flat_map(|(_, bound)| bound).filter_map(|one| one.try_clone().transpose());
-    let cloned: io::Result<_> = clones.collect();
+    let same = heritage.iter().position(|(asked, _)| asked.as_ref() == Some(endpoint));
+    let Some(same) = same else { return Ok(Vec::new()) };
+    let (_, bound) = heritage.remove(same);
+    let cloned: io::Result<_> =
+        bound.iter().filter_map(|one| one.try_clone().transpose()).collect();
     cloned.map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })
 }
 
 impl ReadyServer {
-    /// The successor receives what comes to those listeners that both have.
-    pub(crate) fn pass_on_to(&self, successor: &Self) {
-        for (asked, bound) in &self.places {
-            if asked.is_some() && successor.places.iter().any(|(other, _)| other == asked) {
-                bound.iter().for_each(Bound::pass_on);
-            }
-        }
+    /// It has what it took over to itself from now on.
+    pub(crate) fn take_over(&self) {
+        self.places.iter().flat_map(|(_, bound)| bound).for_each(Bound::take_over);
     }
 
     /// Starts to accept in the current runtime, which is one worker of the server.

@@ -173,3 +173,28 @@ fn nothing_is_started_any_more_while_a_reactor_stops() {
     assert!(matches!(error, Some(Error::Worker { .. })), "{error:?}");
     assert_eq!(services, 1);
 }
+
+#[test]
+fn a_listener_is_taken_over_once() {
+    let network = MemNetwork::new();
+    let any = |server: ServerBuilder| server.listen("tcp://127.0.0.1:0").unwrap();
+    let network = &network;
+    let server = || any(any(builder(quiet, network))).listen("mem://x").unwrap();
+    let report = reactor(server()).run(|running| {
+        within(async move {
+            let endpoints = running.services()[0].endpoints.clone();
+            for _ in 0..3 {
+                running.replace(&[current(&running)], vec![server()], TIME).await.unwrap();
+                let now = running.services().into_iter().find(|service| !service.stopping);
+                assert_eq!(now.unwrap().endpoints, endpoints);
+            }
+            let old = current(&running);
+            let twice = vec![server(), builder(quiet, network).listen("mem://x").unwrap()];
+            let error = running.replace(&[old], twice, TIME).await.unwrap_err();
+            assert!(matches!(error, Error::Listen { .. }), "{error}");
+            assert_eq!(current(&running), old);
+            Instant::now()
+        })
+    });
+    assert!(report.unwrap().failure.is_none());
+}

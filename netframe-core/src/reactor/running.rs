@@ -134,11 +134,11 @@ impl Running {
         let mut old = self.snapshot();
         old.retain(|service| stop.contains(&service.id) && !service.is_stopping());
         let held: Vec<_> = old.iter().filter_map(|service| service.ready().clone()).collect();
-        let predecessors: Vec<_> = held.iter().map(AsRef::as_ref).collect();
+        let mut heritage = held.iter().flat_map(|server| &server.places).collect();
         let mut ready = Vec::new();
         for server in start {
             let process = self.state.process.clone();
-            ready.push(server.prepare(&predecessors, process).await?);
+            ready.push(server.prepare(&mut heritage, process).await?);
         }
         let mut new = Vec::new();
         for server in ready {
@@ -151,12 +151,8 @@ impl Running {
             }
             services.all.extend(new.iter().cloned());
         }
-        for (predecessor, successor) in
-            predecessors.iter().flat_map(|old| new.iter().map(move |new| (old, new)))
-        {
-            if let Some(successor) = &*successor.ready() {
-                predecessor.pass_on_to(successor);
-            }
+        for server in new.iter().filter_map(|service| service.ready().clone()) {
+            server.take_over();
         }
         drop(held);
         for service in &old {

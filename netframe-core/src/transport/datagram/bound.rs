@@ -25,6 +25,8 @@ pub(crate) struct BoundSocket {
     pub(crate) endpoint: Endpoint,
     pub(crate) bounds: Bounds,
     pub(crate) passed_on: PassedOn,
+    /// That of the service this one is to take over from.
+    predecessor: Option<PassedOn>,
 }
 
 /// Whether another service receives now what comes to a socket.
@@ -62,7 +64,7 @@ impl BoundSocket {
     }
 
     fn new(raw: Raw, endpoint: Endpoint, bounds: Bounds) -> Self {
-        Self { raw, endpoint, bounds, passed_on: PassedOn::default() }
+        Self { raw, endpoint, bounds, passed_on: PassedOn::default(), predecessor: None }
     }
 
     /// The same socket again.
@@ -73,17 +75,20 @@ impl BoundSocket {
             Raw::Unix(file, socket) => Raw::Unix(file.clone(), socket.try_clone()?),
         };
         let (endpoint, passed_on) = (self.endpoint.clone(), self.passed_on.clone());
-        Ok(Self { raw, endpoint, bounds: self.bounds, passed_on })
+        Ok(Self { raw, endpoint, bounds: self.bounds, passed_on, predecessor: None })
     }
 
     /// The same socket for a service that is to take over from this one.
     pub(crate) fn for_a_successor(&self) -> io::Result<Self> {
-        Ok(Self { passed_on: PassedOn::default(), ..self.try_clone()? })
+        let predecessor = Some(self.passed_on.clone());
+        Ok(Self { passed_on: PassedOn::default(), predecessor, ..self.try_clone()? })
     }
 
-    /// A successor receives from now on.
-    pub(crate) fn pass_on(&self) {
-        self.passed_on.0.store(true, Ordering::SeqCst);
+    /// It receives from now on, and the service it takes over from does not.
+    pub(crate) fn take_over(&self) {
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.0.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Ties it to the current runtime.
