@@ -147,7 +147,12 @@ thread_local! {
 }
 
 /// Sends the next datagrams, as many as one system call takes.
-fn poll_send(channel: &Channel, cx: &mut Context<'_>, shared: &Arc<Shared>, blocked: &mut Blocked) {
+fn poll_send(
+    channel: &mut Channel,
+    cx: &mut Context<'_>,
+    shared: &Arc<Shared>,
+    blocked: &mut Blocked,
+) {
     let mut batch = SENDING.take();
     shared.lock().start_send(&mut batch);
     let Some(first) = batch.first() else { return SENDING.set(batch) };

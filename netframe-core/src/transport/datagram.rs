@@ -200,11 +200,22 @@ impl DatagramSocket {
                 })
             }
             #[cfg(unix)]
+            Raw::Unix(_, unix) => unix
+                .try_io(Interest::WRITABLE, || batch::send_unix(unix, &first.data, None))
+                .map(|_| 1),
+        }
+    }
+
+    /// Sends the first datagram of a batch to a Unix socket by its name, if that takes it now; asks
+    /// the system itself, as the runtime knows nothing of other sockets' buffers.
+    pub(crate) fn send_now(&self, batch: &[Outgoing]) -> io::Result<usize> {
+        let Some(first) = batch.first() else { return Ok(0) };
+        match &self.raw {
+            Raw::Udp(_) => Err(wrong_family()),
+            #[cfg(unix)]
             Raw::Unix(_, unix) => {
-                let to = first.to.as_ref().map(|to| to.name().ok_or_else(wrong_family));
-                let to = to.transpose()?;
-                unix.try_io(Interest::WRITABLE, || batch::send_unix(unix, &first.data, to))
-                    .map(|_| 1)
+                let to = first.to.as_ref().and_then(Addr::name).ok_or_else(wrong_family)?;
+                batch::send_unix(unix, &first.data, Some(to)).map(|_| 1)
             }
         }
     }
