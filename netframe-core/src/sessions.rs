@@ -33,8 +33,9 @@ use crate::service::Counters;
 use crate::shared::Shared;
 use crate::transport::datagram::{BoundSocket, Channel, DatagramSocket, PassedOn};
 
-/// Batches received after the stop, at most; far more than a socket's buffer holds.
-const MAX_LAST: usize = 65_536;
+/// Batches received after the stop, at most: what a buffer of 16 MiB holds of the smallest datagrams.
+/// A flood must not put the end of the server off.
+const MAX_LAST: usize = 2048;
 
 /// Time for a session that is given up to end. Only a handler that blocks its thread needs longer.
 const EVICTION: Duration = Duration::from_millis(100);
@@ -106,7 +107,9 @@ impl Sessions {
     /// The socket is broken; receiving again cannot help.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
         self.receive_until(stop.cancelled()).await?;
+        let table = Arc::clone(&self.table);
         if self.passed_on.get() {
+            tokio::spawn(async move { self.send_until(table.emptied()).await });
             return Ok(());
         }
         let mut batch = VecDeque::new();
@@ -116,10 +119,10 @@ impl Sessions {
             if !more {
                 break;
             }
+            yield_now().await; // as in `receive_until`
         }
         self.stopped = true;
         tokio::spawn(async move {
-            let table = Arc::clone(&self.table);
             if let Err(error) = self.receive_until(table.emptied()).await {
                 error!(endpoint = %self.endpoint, %error, "the socket broke while it drained");
             }
@@ -151,6 +154,16 @@ impl Sessions {
                 Some(Err(error)) => self.failed(error).await?,
             }
         }
+    }
+
+    /// Wakes those who wait to send, and receives nothing.
+    async fn send_until(&self, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        poll_fn(|cx| {
+            self.socket.poll_wake_senders(cx);
+            end.as_mut().poll(cx)
+        })
+        .await;
     }
 
     async fn hand_out(&mut self, batch: &mut VecDeque<Arrival>) {

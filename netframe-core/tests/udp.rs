@@ -288,6 +288,21 @@ async fn a_silent_session_ends_after_its_idle_time() {
     assert!(after >= Duration::from_secs(7) && after < Duration::from_secs(8), "{after:?}");
 }
 
+#[tokio::test]
+async fn all_that_waits_in_the_socket_is_answered_before_a_server_stops() {
+    const COUNT: u8 = 200;
+    let server = echo("udp://127.0.0.1:0").await;
+    let (peer, to) = (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), addr(&server));
+    for number in 0..COUNT {
+        peer.send_to(&[number], to).unwrap(); // no task runs meanwhile
+    }
+    let report = server.shutdown(Duration::from_secs(20)).await;
+    assert_eq!(report.aborted, 0);
+    peer.set_nonblocking(true).unwrap();
+    let answers = arrived(&UdpSocket::from_std(peer).unwrap());
+    assert_eq!(answers, (0..COUNT).map(|number| [number]).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_socket_is_taken_over_by_the_service_that_follows() {
     let server = || Server::builder(|_: &ConnectionInfo| Echo).listen("udp://127.0.0.1:0").unwrap();
