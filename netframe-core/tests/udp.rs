@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use netframe_core::bytes::BytesMut;
+use netframe_core::bytes::{Bytes, BytesMut};
 use netframe_core::{
     Client, CloseKind, ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport, Error,
-    Protocol, Reactor, Result, Server, Transport, Workers, datagrams, stream_fn,
+    Handle, Protocol, Reactor, Result, Server, Transport, Workers, datagrams, stream_fn,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -286,6 +286,58 @@ async fn a_silent_session_ends_after_its_idle_time() {
     assert_eq!(kind, CloseKind::Timeout(netframe_core::TimeoutKind::Idle));
     let after = started.elapsed();
     assert!(after >= Duration::from_secs(7) && after < Duration::from_secs(8), "{after:?}");
+}
+
+/// Bytes of the user's own, that ask their connection for something when they are dropped.
+struct Asks(Handle, mpsc::UnboundedSender<()>);
+
+impl AsRef<[u8]> for Asks {
+    fn as_ref(&self) -> &[u8] {
+        &[7; 1000]
+    }
+}
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.0.queued();
+        self.1.send(()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn payloads_are_dropped_without_a_lock() {
+    struct Payloads(mpsc::UnboundedSender<()>);
+
+    impl Protocol for Payloads {
+        async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+            let handle = t.handle();
+            let mut write = || {
+                t.write_bytes(Bytes::from_owner(Asks(handle.clone(), self.0.clone())));
+            };
+            write();
+            match data.split()[..] {
+                [0] => {}       // more than an unproved peer is sent: it is held, as a copy
+                [1] => write(), // two are copied together
+                [2] => (0..70).for_each(|_| write()), // more than a datagram can be
+                _ => {
+                    handle.abort();
+                    std::future::pending::<()>().await;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let payloads = move |_: &ConnectionInfo| Payloads(dropped.clone());
+    let server = Server::bind("udp://127.0.0.1:0", payloads).await.unwrap();
+    for (what, count) in [(0, 1), (1, 2), (2, 71), (3, 1)] {
+        let peer = socket("127.0.0.1:0").await;
+        peer.send_to(&[what], addr(&server)).await.unwrap();
+        for _ in 0..count {
+            drops.recv().await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -80,6 +80,9 @@ pub(super) async fn pend(
                 return Poll::Ready(None);
             }
             shared.park(&mut core, cx.waker());
+            let trash = core.take_trash();
+            drop(core);
+            drop(trash);
             woken = true;
             turn = 0;
             Poll::Pending

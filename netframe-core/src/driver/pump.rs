@@ -53,6 +53,9 @@ impl Conn {
                     self.shared.park(&mut core, cx.waker());
                 }
                 self.shared.arm(&mut core);
+                let trash = core.take_trash();
+                drop(core);
+                drop(trash);
                 next
             };
             match next {
