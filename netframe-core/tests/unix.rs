@@ -513,6 +513,29 @@ async fn a_sender_without_a_name_is_heard_but_cannot_be_answered() {
 }
 
 #[tokio::test]
+async fn answers_to_nobody_hold_nobody_up() {
+    struct Long(mpsc::UnboundedSender<()>);
+
+    impl Protocol for Long {
+        async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+            data.clear();
+            t.write(&[0; 70_000]); // more than the high watermark
+            Ok(self.0.send(())?)
+        }
+    }
+
+    let folder = Folder::new();
+    let (log, mut delivered) = mpsc::unbounded_channel();
+    let long = move |_: &ConnectionInfo| Long(log.clone());
+    let _server = Server::bind(at("unixgram", &folder.path("x")), long).await.unwrap();
+    let unnamed = StdDatagram::unbound().unwrap();
+    for _ in 0..3 {
+        unnamed.send_to(b"?", folder.path("x")).unwrap();
+        timeout(Duration::from_secs(20), delivered.recv()).await.expect("it is held").unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_is_gone_harms_nobody() {
     let folder = Folder::new();
     let (log, mut reasons) = mpsc::unbounded_channel();

@@ -299,6 +299,15 @@ impl Core {
         self.datagrams()?.current.take()
     }
 
+    /// Whether what is written goes anywhere: to nobody nothing is queued.
+    pub(super) fn has_receiver(&self) -> bool {
+        self.as_datagrams().is_none_or(|datagrams| match &datagrams.setup.peer {
+            Peer::Connected => true,
+            Peer::Session(peer) => *peer != Addr::UNNAMED,
+            Peer::None => false,
+        })
+    }
+
     /// An empty write, which alone makes an empty datagram.
     pub(super) fn write_empty(&mut self) {
         if self.is_writable()
