@@ -227,7 +227,11 @@ impl Core {
         let over = self.flags.any(Flags::CLOSING | Flags::ABORTED);
         let Some(datagrams) = self.datagrams() else { return false };
         let arrival = match arrival {
-            Arrival::Failed { .. } if !datagrams.setup.reports => return true,
+            // They are counted anyway, and a handler that sends in vain all the time is not to
+            // fill the memory with them.
+            Arrival::Failed { .. } if !datagrams.setup.reports || datagrams.inbox.len() >= max => {
+                return true;
+            }
             Arrival::Failed { .. } => arrival,
             Arrival::Datagram(mut datagram) => {
                 let len = datagram.data.len();
