@@ -562,14 +562,18 @@ impl DatagramProtocol for Broadcaster {
 
 #[tokio::test]
 async fn broadcast_needs_to_be_allowed() {
-    let server = echo("udp://0.0.0.0:0").await;
-    let port = addr(&server).port();
-    let (log, mut seen) = mpsc::unbounded_channel();
-    let broadcaster = datagrams(move |_| Broadcaster { port, log: log.clone() });
-    let own = Server::bind("udp://127.0.0.1:0", broadcaster).await.unwrap();
-    assert_eq!(seen.recv().await.unwrap(), "PermissionDenied");
-    assert_eq!(seen.recv().await.unwrap(), "hello");
-    assert_eq!(own.stats().datagrams.unsent, 1);
+    // A socket of both families is told less of whom it answers.
+    for at in ["udp://0.0.0.0:0", "udp://[::]:0"] {
+        let server = echo(at).await;
+        let port = addr(&server).port();
+        let (log, mut seen) = mpsc::unbounded_channel();
+        let broadcaster = datagrams(move |_| Broadcaster { port, log: log.clone() });
+        let own = Server::bind("udp://127.0.0.1:0", broadcaster).await.unwrap();
+        assert_eq!(seen.recv().await.unwrap(), "PermissionDenied");
+        let answer = timeout(Duration::from_secs(20), seen.recv()).await;
+        assert_eq!(answer.expect("an answer comes").unwrap(), "hello");
+        assert_eq!(own.stats().datagrams.unsent, 1);
+    }
 }
 
 #[tokio::test]

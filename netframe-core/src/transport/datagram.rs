@@ -193,11 +193,17 @@ impl DatagramSocket {
                     }
                     .map(|_| 1);
                 }
-                udp.try_io(Interest::WRITABLE, || {
-                    batch::send_udp(udp, self.is_v6(), &batch[..count], source, |to| {
-                        self.reachable(to)
+                let send = |source| {
+                    udp.try_io(Interest::WRITABLE, || {
+                        batch::send_udp(udp, self.is_v6(), &batch[..count], source, |to| {
+                            self.reachable(to)
+                        })
                     })
-                })
+                };
+                match send(source) {
+                    Err(error) if source.is_some() && is_of_source(&error) => send(None),
+                    sent => sent,
+                }
             }
             #[cfg(unix)]
             Raw::Unix(_, unix) => unix
@@ -305,9 +311,14 @@ impl DatagramSocket {
         matches!(self.local.socket(), Some(SocketAddr::V6(_)))
     }
 
-    /// Whether a datagram came from this socket: an echo of it would run in circles.
+    /// Whether a datagram came from this socket: an echo of it would run in circles. Of an address
+    /// that is good for one link only, the sender's has the interface, but what was asked has not.
     pub(crate) fn is_own(&self, from: &Addr, asked: Option<IpAddr>) -> bool {
-        *from != Addr::UNNAMED && *from == self.local_for(asked)
+        let own = self.local_for(asked);
+        match (from.socket(), own.socket()) {
+            (Some(from), Some(own)) => (from.ip(), from.port()) == (own.ip(), own.port()),
+            _ => *from != Addr::UNNAMED && *from == own,
+        }
     }
 
     /// Multicast and broadcast options of a UDP socket.
@@ -320,6 +331,31 @@ impl DatagramSocket {
     }
 }
 
+/// Whether a send may have failed for the address that it was to leave from. What a datagram was sent
+/// to is not always one: over a socket of both families the system tells that of an IPv4 broadcast.
+fn is_of_source(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, InvalidInput, NetworkUnreachable};
+    matches!(error.kind(), AddrNotAvailable | InvalidInput | NetworkUnreachable)
+}
+
 fn wrong_family() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the address is not of the socket's family")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_of_one_link_is_known_as_its_own() {
+        let Ok(socket) = StdUdpSocket::bind("[::]:0") else { return }; // there may be no IPv6
+        socket.set_nonblocking(true).unwrap();
+        let socket = DatagramSocket::udp(socket).unwrap();
+        let port = socket.local().socket().unwrap().port();
+        let ip = "fe80::1".parse().unwrap();
+        let from = |port| Addr::from(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, 7)));
+        assert!(socket.is_own(&from(port), Some(ip.into())));
+        assert!(!socket.is_own(&from(port ^ 1), Some(ip.into())));
+        assert!(!socket.is_own(&from(port), Some("fe80::2".parse().unwrap())));
+    }
 }
