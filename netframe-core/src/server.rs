@@ -245,6 +245,7 @@ impl ServerBuilder {
         let ready = self.prepare(&mut Vec::new(), None).await?;
         let (failed, failures) = mpsc::channel(1);
         let part = ready.start(None, &failed)?;
+        ready.accept();
         Ok(Server { service: ready.service, endpoints: ready.endpoints, part, failures })
     }
 
@@ -276,7 +277,8 @@ impl ServerBuilder {
             endpoints.first().map_or_else(|| "server".to_owned(), Endpoint::to_string)
         });
         let service = Service::of_process(name, self.limits, process);
-        Ok(ReadyServer { service, endpoints, factory: self.factory, places })
+        let open = CancellationToken::new();
+        Ok(ReadyServer { service, endpoints, factory: self.factory, places, open })
     }
 }
 
@@ -295,6 +297,8 @@ pub(crate) struct ReadyServer {
     pub(crate) endpoints: Vec<Endpoint>,
     factory: Arc<dyn DynFactory>,
     pub(crate) places: Vec<BoundPlace>,
+    /// Cancelled when its parts may accept.
+    open: CancellationToken,
 }
 
 /// What is bound for an endpoint that was asked for, or for a listener of the user's own.
@@ -322,7 +326,13 @@ impl ReadyServer {
         self.places.iter().flat_map(|(_, bound)| bound).for_each(Bound::take_over);
     }
 
-    /// Starts to accept in the current runtime, which is one worker of the server.
+    /// All its parts accept from now on.
+    pub(crate) fn accept(&self) {
+        self.open.cancel();
+    }
+
+    /// Starts the part of the current runtime, which is one worker of the server. It accepts nothing
+    /// before [`accept`](Self::accept): should another part not start, no connection is lost.
     pub(crate) fn start(
         &self,
         inbox: Option<Arc<Inbox>>,
@@ -343,8 +353,10 @@ impl ReadyServer {
             let failed = failed.clone();
             let ended = CancellationToken::new();
             let end = ended.clone().drop_guard();
+            let open = self.open.clone();
             let task = tokio::spawn(async move {
                 let _end = end;
+                open.cancelled().await;
                 let error = match caught_async(run).await {
                     Ok(Ok(())) => return,
                     Ok(Err(error)) => error,

@@ -6,15 +6,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use netframe_core::bytes::BytesMut;
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{
-    ConnectionInfo, Error, Factory, Protocol, Reactor, Resolve, Result, Running, Server,
-    ServerBuilder, ServiceId, Transport, Workers,
+    ConnectionInfo, Endpoint, Error, Factory, Incoming, Listen, Protocol, Reactor, Resolve, Result,
+    Running, Server, ServerBuilder, ServiceId, Transport, Workers,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -193,6 +194,59 @@ fn a_listener_is_taken_over_once() {
             let error = running.replace(&[old], twice, TIME).await.unwrap_err();
             assert!(matches!(error, Error::Listen { .. }), "{error}");
             assert_eq!(current(&running), old);
+            Instant::now()
+        })
+    });
+    assert!(report.unwrap().failure.is_none());
+}
+
+/// A listener of which one worker gets an acceptor, and another an error.
+struct Flaky {
+    endpoint: Endpoint,
+    clones: AtomicUsize,
+    /// Is told of every call of `accept`.
+    accepts: mpsc::Sender<()>,
+    accepted: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Flaky {
+    fn new() -> Self {
+        let (accepts, accepted) = mpsc::channel();
+        let endpoint = "mem://flaky".parse().unwrap();
+        Self { endpoint, clones: AtomicUsize::new(0), accepts, accepted: Mutex::new(accepted) }
+    }
+}
+
+#[async_trait]
+impl Listen for Flaky {
+    async fn accept(&mut self) -> io::Result<Incoming> {
+        self.accepts.send(()).unwrap();
+        std::future::pending().await
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn try_clone(&self) -> io::Result<Option<Box<dyn Listen>>> {
+        if self.clones.fetch_add(1, Ordering::SeqCst) == 0 {
+            let accepts = self.accepts.clone();
+            return Ok(Some(Box::new(Self { accepts, ..Self::new() })));
+        }
+        let accepted = self.accepted.lock().unwrap().recv_timeout(Duration::from_millis(200));
+        Err(io::Error::other(if accepted.is_ok() { "too late" } else { "no descriptors" }))
+    }
+}
+
+#[test]
+fn nothing_is_accepted_by_a_service_that_does_not_start_on_all_workers() {
+    let network = MemNetwork::new();
+    let report = reactor(builder(quiet, &network).listen("mem://x").unwrap()).run(|running| {
+        within(async move {
+            let flaky = builder(quiet, &network).listen_on(Flaky::new());
+            let error = running.replace(&[], vec![flaky], TIME).await.unwrap_err();
+            let Error::Listen { source, .. } = error else { panic!("{error}") };
+            assert_eq!(source.to_string(), "no descriptors");
             Instant::now()
         })
     });

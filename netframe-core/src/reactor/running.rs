@@ -119,7 +119,7 @@ impl Running {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future may have started the new services, and not have stopped the old ones.
+    /// A dropped future has changed nothing, or all.
     ///
     /// # Panics
     ///
@@ -153,6 +153,7 @@ impl Running {
         }
         for server in new.iter().filter_map(|service| service.ready().clone()) {
             server.take_over();
+            server.accept();
         }
         drop(held);
         for service in &old {
@@ -172,14 +173,18 @@ impl Running {
 
     /// Starts the services that a reactor begins with.
     pub(super) async fn start_all(&self, servers: Vec<ReadyServer>) -> Result<(), Error> {
+        let mut services = Vec::new();
         for server in servers {
-            let service = self.start(server).await?;
-            self.state.services().all.push(service);
+            services.push(self.start(server).await?);
         }
+        for server in services.iter().filter_map(|service| service.ready().clone()) {
+            server.accept();
+        }
+        self.state.services().all.extend(services);
         Ok(())
     }
 
-    /// Starts a service on every worker.
+    /// Starts a service on every worker; it does not accept yet.
     async fn start(&self, server: ReadyServer) -> Result<Arc<RunningService>, Error> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         let server = Arc::new(server);
