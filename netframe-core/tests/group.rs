@@ -13,7 +13,7 @@ use netframe_core::testing::Recorder;
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{
     Client, CloseKind, ConnectionInfo, Group, GroupLimits, GroupStats, Limits, Member, Message,
-    Policy, Protocol, Reactor, Result, Server, Transport, Workers,
+    Needs, Policy, Protocol, Reactor, Result, Server, Transport, Workers,
 };
 use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -124,6 +124,22 @@ fn a_message_that_never_fits_is_dropped_and_the_next_one_is_not() {
         assert_eq!(group.try_send("a").waiting, 1);
         assert_eq!(read_all(&mut t), "--a");
     }
+}
+
+#[test]
+fn a_message_that_is_no_datagram_is_missed_whether_it_waited_or_not() {
+    let mut limits = GroupLimits::default();
+    limits.max_backlog = 1 << 20;
+    let group = Group::new(limits);
+    let mut t = Recorder::datagrams(Needs::Datagram);
+    let handle = t.handle();
+    let member = group.join(handle.clone(), Policy::DropNewest);
+    assert_eq!(group.try_send(vec![0; 70_000]).dropped, 1);
+    assert_eq!(member.missed(), 1);
+    while handle.try_write(vec![0; 65_000]).is_ok() {}
+    assert_eq!(group.try_send(vec![0; 70_000]).waiting, 1);
+    t.take_sent();
+    assert_eq!((member.missed(), group.stats().memory), (2, 0));
 }
 
 #[test]

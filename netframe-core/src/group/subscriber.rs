@@ -258,7 +258,11 @@ impl Subscriber {
                     state.gone = true;
                     written.extend(state.backlog.take());
                 }
-                Ok(_) | Err(_) => written.extend(state.backlog.pop()),
+                Ok(_) => written.extend(state.backlog.pop()),
+                Err(_) => {
+                    state.missed += 1; // no datagram can be that long
+                    written.extend(state.backlog.pop());
+                }
             }
         }
         let waker = core.unpark();
