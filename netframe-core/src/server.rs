@@ -382,8 +382,8 @@ impl ReadyServer {
             Open::Listener(listener) => Box::pin(Acceptor::new(listener, factory, home).run(stop)),
             Open::Datagrams(bound) => {
                 if factory.needs() == Needs::Datagram {
-                    let endpoint = bound.endpoint.clone();
-                    Box::pin(own(bound.start()?, endpoint, factory, home, stop))
+                    let (endpoint, passed_on) = (bound.endpoint.clone(), bound.passed_on.clone());
+                    Box::pin(own(bound.start()?, passed_on, endpoint, factory, home, stop))
                 } else {
                     Box::pin(Sessions::start(*bound, factory, home)?.run(stop))
                 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use netframe_core::bytes::{Bytes, BytesMut};
 use netframe_core::{
-    Client, CloseKind, ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport, Error,
-    Handle, Protocol, Reactor, Result, Server, Transport, Workers, datagrams, stream_fn,
+    Client, CloseKind, CloseReason, ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport,
+    Error, Handle, Protocol, Reactor, Result, Server, Transport, Workers, datagrams, stream_fn,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -273,7 +273,7 @@ async fn a_silent_session_ends_after_its_idle_time() {
             data.clear();
             Ok(())
         }
-        fn connection_lost(&mut self, reason: &netframe_core::CloseReason) {
+        fn connection_lost(&mut self, reason: &CloseReason) {
             self.0.send(reason.kind()).unwrap();
         }
     }
@@ -372,6 +372,87 @@ fn a_socket_is_taken_over_by_the_service_that_follows() {
         Instant::now()
     });
     assert!(report.unwrap().failure.is_none());
+}
+
+/// Answers with its number, and only says so when it is asked to finish.
+struct Stays(u8, mpsc::UnboundedSender<u8>);
+
+impl DatagramProtocol for Stays {
+    async fn datagram_received(
+        &mut self,
+        t: &mut DatagramTransport<'_>,
+        datagram: Datagram,
+    ) -> Result {
+        Ok(t.reply(&datagram, &[self.0])?)
+    }
+
+    async fn draining(&mut self, _: &mut DatagramTransport<'_>) -> Result {
+        Ok(self.1.send(self.0)?)
+    }
+}
+
+#[test]
+fn a_whole_socket_is_taken_over_by_the_service_that_follows() {
+    let (log, mut asked) = mpsc::unbounded_channel();
+    let server = |number| {
+        let log = log.clone();
+        let stays = datagrams(move |_| Stays(number, log.clone()));
+        Server::builder(stays).listen("udp://127.0.0.1:0").unwrap()
+    };
+    let reactor = Reactor::builder().workers(Workers::Count(NonZeroUsize::MIN)).build().unwrap();
+    let reactor = reactor.serve(server(0)).unwrap();
+    let to = reactor.endpoints().next().unwrap().address().socket_addr().unwrap();
+    let report = reactor.run(|running| async move {
+        let peer = socket("127.0.0.1:0").await;
+        for number in 0..10 {
+            for _ in 0..10 {
+                peer.send_to(b"who?", to).await.unwrap();
+                assert_eq!(receive(&peer).await.0, [number]);
+            }
+            let old = running.services().into_iter().find(|one| !one.stopping).unwrap();
+            let new = vec![server(number + 1)];
+            running.replace(&[old.id], new, Duration::from_secs(60)).await.unwrap();
+            assert_eq!(asked.recv().await, Some(number));
+        }
+        Instant::now()
+    });
+    assert!(report.unwrap().failure.is_none());
+}
+
+/// Fails at every datagram, and tells when.
+struct Fails(mpsc::UnboundedSender<Instant>);
+
+impl DatagramProtocol for Fails {
+    async fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, _: Datagram) -> Result {
+        panic!("on purpose");
+    }
+
+    fn connection_lost(&mut self, _: &CloseReason) {
+        self.0.send(Instant::now()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_datagram_protocol_that_has_lasted_is_built_anew_soon() {
+    let (ends, mut lost) = mpsc::unbounded_channel();
+    let (starts, mut built) = mpsc::unbounded_channel();
+    let fails = datagrams(move |_| {
+        starts.send(Instant::now()).unwrap();
+        Fails(ends.clone())
+    });
+    let server = Server::bind("udp://127.0.0.1:0", fails).await.unwrap();
+    let peer = socket("127.0.0.1:0").await;
+    built.recv().await.unwrap();
+    let mut delays = Vec::new();
+    for round in 0..8 {
+        if round == 7 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        peer.send_to(b"!", addr(&server)).await.unwrap();
+        let since = lost.recv().await.unwrap();
+        delays.push((built.recv().await.unwrap() - since).as_millis());
+    }
+    assert_eq!(delays, [50, 100, 200, 400, 800, 1000, 1000, 50]);
 }
 
 #[tokio::test(start_paused = true)]

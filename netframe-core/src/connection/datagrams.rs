@@ -217,6 +217,11 @@ impl Core {
         self.flags.set(Flags::READABLE);
     }
 
+    /// Somebody else receives from now on what comes to the socket.
+    pub(crate) fn stop_receiving(&mut self) {
+        self.flags.set(Flags::FED);
+    }
+
     /// Something came. Says whether it was taken; what is not is to be counted.
     pub(crate) fn arrive(&mut self, arrival: Arrival) -> bool {
         let max = if self.wants_data() && !self.flags.any(Flags::PENDING) {

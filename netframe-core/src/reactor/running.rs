@@ -111,7 +111,8 @@ impl Running {
     /// Returns when the new services accept, with their numbers; the old ones then still drain.
     ///
     /// UDP sessions of a service whose socket is taken over may still answer, but receive no more:
-    /// the next datagram of their peer begins a session of the new service.
+    /// the next datagram of their peer begins a session of the new service. A protocol that has the
+    /// whole socket receives no more either.
     ///
     /// # Errors
     ///
