@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use self::table::{Number, Table};
+pub(crate) use self::table::Number;
+use self::table::Table;
 use crate::acceptor::{AcceptError, Backoff, sort};
 use crate::addr::Addr;
 use crate::below::Below;
@@ -67,6 +68,13 @@ pub(crate) struct Place {
     table: Arc<Table<Arc<Shared>>>,
     peer: Addr,
     number: Number,
+}
+
+impl Place {
+    /// What tells the session apart from the others on its socket.
+    pub(crate) fn number(&self) -> Number {
+        self.number
+    }
 }
 
 impl Drop for Place {
@@ -151,7 +159,11 @@ impl Sessions {
                         yield_now().await; // the sessions have their turn before there is more
                     }
                 }
-                Some(Err(error)) => self.failed(error).await?,
+                Some(Err(error)) => tokio::select! {
+                    biased;
+                    () = &mut end => return Ok(()), // which does not wait for the pause
+                    failed = self.failed(error) => failed?,
+                },
             }
         }
     }

@@ -6,6 +6,7 @@ mod bound;
 mod channel;
 mod multicast;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ pub(crate) use self::channel::Channel;
 pub(crate) use self::multicast::Multicast;
 use crate::addr::Addr;
 use crate::connection::{Arrival, Outgoing};
+use crate::sessions::Number;
 #[cfg(unix)]
 use crate::transport::unix::{SocketFile, addr_of};
 
@@ -46,7 +48,8 @@ pub(crate) struct DatagramSocket {
 /// Who waits until the socket takes datagrams again.
 #[derive(Debug, Default)]
 struct Senders {
-    waiting: Vec<Waker>,
+    /// By their session, which may ask again before it is woken.
+    waiting: HashMap<Number, Waker>,
     /// The task that looks whether it does.
     watcher: Option<Waker>,
 }
@@ -242,17 +245,18 @@ impl DatagramSocket {
         }
     }
 
-    /// As [`poll_send`](Self::poll_send), for one of several users: woken by
+    /// As [`poll_send`](Self::poll_send), for one of several sessions: woken by
     /// [`poll_wake_senders`](Self::poll_wake_senders).
     pub(crate) fn poll_send_shared(
         &self,
         cx: &Context<'_>,
+        session: Number,
         batch: &[Outgoing],
     ) -> Poll<io::Result<usize>> {
         match self.try_send(batch) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let mut senders = self.senders();
-                senders.waiting.push(cx.waker().clone());
+                senders.waiting.insert(session, cx.waker().clone());
                 let watcher = senders.watcher.take();
                 drop(senders);
                 if let Some(watcher) = watcher {
@@ -281,7 +285,7 @@ impl DatagramSocket {
                 return;
             }
             let waiting = std::mem::take(&mut self.senders().waiting);
-            waiting.into_iter().for_each(Waker::wake);
+            waiting.into_values().for_each(Waker::wake);
         }
     }
 
@@ -344,7 +348,25 @@ fn wrong_family() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_session_that_asks_again_waits_once() {
+        use std::os::unix::net::UnixDatagram;
+        let (own, _peer) = UnixDatagram::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        while own.send(b"full").is_ok() {}
+        let socket = DatagramSocket::unix(own, None).unwrap();
+        let batch = [Outgoing { data: Bytes::from_static(b"!"), to: None, source: None }];
+        let cx = Context::from_waker(Waker::noop());
+        for session in [1, 2, 1, 1] {
+            assert!(socket.poll_send_shared(&cx, session, &batch).is_pending());
+        }
+        assert_eq!(socket.senders().waiting.len(), 2);
+    }
 
     #[tokio::test]
     async fn an_address_of_one_link_is_known_as_its_own() {

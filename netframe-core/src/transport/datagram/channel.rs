@@ -143,8 +143,8 @@ impl Channel {
     ) -> Poll<io::Result<usize>> {
         if !self.socket.is_udp() && !matches!(self.setup.peer, Peer::Connected) {
             self.poll_send_named(cx, batch)
-        } else if self.place.is_some() {
-            self.socket.poll_send_shared(cx, batch)
+        } else if let Some(place) = &self.place {
+            self.socket.poll_send_shared(cx, place.number(), batch)
         } else {
             self.socket.poll_send(cx, batch)
         }
