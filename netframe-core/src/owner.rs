@@ -17,7 +17,8 @@ use crate::factory::DynFactory;
 use crate::handle::Handle;
 use crate::home::Home;
 use crate::info::Origin;
-use crate::transport::datagram::{DatagramSocket, PassedOn, whole};
+use crate::server::PassedOn;
+use crate::transport::datagram::{DatagramSocket, whole};
 
 /// A protocol that has run for so long is not one that fails again and again.
 const LASTING: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -260,18 +261,18 @@ impl ServerBuilder {
         let needs = self.factory.needs();
         let mut places = Vec::new();
         for place in self.places {
-            match place {
-                Place::Endpoint(endpoint) => {
-                    let mut bound = take_over(&endpoint, needs, heritage)?;
-                    if bound.is_empty() {
-                        bound = bind(&endpoint, needs, &self.network, &*self.resolver).await?;
+            places.push(match place {
+                Place::Endpoint(endpoint) => match take_over(&endpoint, needs, heritage)? {
+                    Some(taken) => taken,
+                    None => {
+                        let bound = bind(&endpoint, needs, &self.network, &*self.resolver).await?;
+                        BoundPlace::new(Some(endpoint), bound)
                     }
-                    places.push((Some(endpoint), bound));
-                }
-                Place::Listener(listener) => places.push((None, vec![Bound::custom(listener)])),
-            }
+                },
+                Place::Listener(listener) => BoundPlace::new(None, vec![Bound::custom(listener)]),
+            });
         }
-        let bound = || places.iter().flat_map(|(_, bound)| bound);
+        let bound = || places.iter().flat_map(|place| &place.bound);
         let endpoints: Vec<_> = bound().map(Bound::endpoint).collect();
         let name = self.name.unwrap_or_else(|| {
             endpoints.first().map_or_else(|| "server".to_owned(), Endpoint::to_string)
@@ -302,7 +303,33 @@ pub(crate) struct ReadyServer {
 }
 
 /// What is bound for an endpoint that was asked for, or for a listener of the user's own.
-pub(crate) type BoundPlace = (Option<Endpoint>, Vec<Bound>);
+pub(crate) struct BoundPlace {
+    asked: Option<Endpoint>,
+    bound: Vec<Bound>,
+    passed_on: PassedOn,
+    /// That of the service this one is to take over from.
+    predecessor: Option<PassedOn>,
+}
+
+/// Whether another service serves now what comes to a listener or socket, and what waits there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PassedOn(Arc<AtomicBool>);
+
+impl PassedOn {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl BoundPlace {
+    fn new(asked: Option<Endpoint>, bound: Vec<Bound>) -> Self {
+        Self { asked, bound, passed_on: PassedOn::default(), predecessor: None }
+    }
+}
 
 /// What of `heritage` is bound for `endpoint`, if it can be shared. It is taken once: whoever asks
 /// for the same endpoint again is to be told that it is in use.
@@ -310,20 +337,26 @@ fn take_over(
     endpoint: &Endpoint,
     needs: Needs,
     heritage: &mut Vec<&BoundPlace>,
-) -> Result<Vec<Bound>, Error> {
+) -> Result<Option<BoundPlace>, Error> {
     fits(endpoint, endpoint.kind(), needs)?;
-    let same = heritage.iter().position(|(asked, _)| asked.as_ref() == Some(endpoint));
-    let Some(same) = same else { return Ok(Vec::new()) };
-    let (_, bound) = heritage.remove(same);
-    let cloned: io::Result<_> =
-        bound.iter().filter_map(|one| one.try_clone().transpose()).collect();
-    cloned.map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })
+    let same = heritage.iter().position(|place| place.asked.as_ref() == Some(endpoint));
+    let Some(same) = same else { return Ok(None) };
+    let old = heritage.remove(same);
+    let clones = old.bound.iter().filter_map(|bound| bound.try_clone().transpose());
+    let bound = clones
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
+    Ok((!bound.is_empty()).then(|| BoundPlace {
+        predecessor: Some(old.passed_on.clone()),
+        ..BoundPlace::new(Some(endpoint.clone()), bound)
+    }))
 }
 
 impl ReadyServer {
     /// It has what it took over to itself from now on.
     pub(crate) fn take_over(&self) {
-        self.places.iter().flat_map(|(_, bound)| bound).for_each(Bound::take_over);
+        let predecessors = self.places.iter().filter_map(|place| place.predecessor.as_ref());
+        predecessors.for_each(PassedOn::set);
     }
 
     /// All its parts accept from now on.
@@ -341,9 +374,11 @@ impl ReadyServer {
         let home = Home::start(Arc::clone(&self.service), inbox);
         let stop = CancellationToken::new();
         let mut runs = Vec::new();
-        for bound in self.places.iter().flat_map(|(_, bound)| bound) {
+        let places = self.places.iter();
+        for (place, bound) in places.flat_map(|place| place.bound.iter().map(move |b| (place, b))) {
             let run = bound.open().and_then(|open| {
-                open.map(|open| self.serve(open, &home, stop.clone())).transpose()
+                let passed_on = place.passed_on.clone();
+                open.map(|open| self.serve(open, passed_on, &home, stop.clone())).transpose()
             });
             let listen = |source| Error::Listen { endpoint: Box::new(bound.endpoint()), source };
             runs.extend(run.map_err(listen)?);
@@ -374,18 +409,21 @@ impl ReadyServer {
     fn serve(
         &self,
         open: Open,
+        passed_on: PassedOn,
         home: &Arc<Home>,
         stop: CancellationToken,
     ) -> io::Result<BoxFuture<'static, io::Result<()>>> {
         let (factory, home) = (Arc::clone(&self.factory), Arc::clone(home));
         Ok(match open {
-            Open::Listener(listener) => Box::pin(Acceptor::new(listener, factory, home).run(stop)),
+            Open::Listener(listener) => {
+                Box::pin(Acceptor::new(listener, factory, home).run(stop, passed_on))
+            }
             Open::Datagrams(bound) => {
                 if factory.needs() == Needs::Datagram {
-                    let (endpoint, passed_on) = (bound.endpoint.clone(), bound.passed_on.clone());
+                    let endpoint = bound.endpoint.clone();
                     Box::pin(own(bound.start()?, passed_on, endpoint, factory, home, stop))
                 } else {
-                    Box::pin(Sessions::start(*bound, factory, home)?.run(stop))
+                    Box::pin(Sessions::start(*bound, factory, home)?.run(stop, passed_on))
                 }
             }
         })

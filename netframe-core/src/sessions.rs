@@ -30,9 +30,10 @@ use crate::handle::Handle;
 use crate::home::Home;
 use crate::info::Origin;
 use crate::listener::Incoming;
+use crate::server::PassedOn;
 use crate::service::Counters;
 use crate::shared::Shared;
-use crate::transport::datagram::{BoundSocket, Channel, DatagramSocket, PassedOn};
+use crate::transport::datagram::{BoundSocket, Channel, DatagramSocket};
 
 /// Batches received after the stop, at most: what a buffer of 16 MiB holds of the smallest datagrams.
 /// A flood must not put the end of the server off.
@@ -50,7 +51,6 @@ pub(crate) struct Sessions {
     origin: Arc<Origin>,
     table: Arc<Table<Arc<Shared>>>,
     bounds: Bounds,
-    passed_on: PassedOn,
     /// No peer gets a new session any more.
     stopped: bool,
     backoff: Backoff,
@@ -91,7 +91,6 @@ impl Sessions {
         home: Arc<Home>,
     ) -> io::Result<Self> {
         let (endpoint, bounds) = (bound.endpoint.clone(), bound.bounds);
-        let passed_on = bound.passed_on.clone();
         let socket = bound.start()?;
         Ok(Self {
             origin: Arc::new(Origin::new(endpoint.kind(), socket.local().clone())),
@@ -103,7 +102,6 @@ impl Sessions {
             factory,
             home,
             bounds,
-            passed_on,
         })
     }
 
@@ -113,10 +111,14 @@ impl Sessions {
     /// # Errors
     ///
     /// The socket is broken; receiving again cannot help.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
+    pub(crate) async fn run(
+        mut self,
+        stop: CancellationToken,
+        passed_on: PassedOn,
+    ) -> io::Result<()> {
         self.receive_until(stop.cancelled()).await?;
         let table = Arc::clone(&self.table);
-        if self.passed_on.get() {
+        if passed_on.get() {
             tokio::spawn(async move { self.send_until(table.emptied()).await });
             return Ok(());
         }

@@ -17,7 +17,7 @@ use tokio::net::UdpSocket;
 #[cfg(unix)]
 use tokio::net::UnixDatagram;
 
-pub(crate) use self::bound::{BoundSocket, PassedOn, connected, whole};
+pub(crate) use self::bound::{BoundSocket, connected, whole};
 pub(crate) use self::channel::Channel;
 pub(crate) use self::multicast::Multicast;
 use crate::addr::Addr;

@@ -5,7 +5,6 @@ use std::net::UdpSocket;
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Channel, DatagramSocket};
 use crate::addr::Addr;
@@ -24,19 +23,6 @@ pub(crate) struct BoundSocket {
     raw: Raw,
     pub(crate) endpoint: Endpoint,
     pub(crate) bounds: Bounds,
-    pub(crate) passed_on: PassedOn,
-    /// That of the service this one is to take over from.
-    predecessor: Option<PassedOn>,
-}
-
-/// Whether another service receives now what comes to a socket.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PassedOn(Arc<AtomicBool>);
-
-impl PassedOn {
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 #[derive(Debug)]
@@ -64,7 +50,7 @@ impl BoundSocket {
     }
 
     fn new(raw: Raw, endpoint: Endpoint, bounds: Bounds) -> Self {
-        Self { raw, endpoint, bounds, passed_on: PassedOn::default(), predecessor: None }
+        Self { raw, endpoint, bounds }
     }
 
     /// The same socket again.
@@ -74,21 +60,7 @@ impl BoundSocket {
             #[cfg(unix)]
             Raw::Unix(file, socket) => Raw::Unix(file.clone(), socket.try_clone()?),
         };
-        let (endpoint, passed_on) = (self.endpoint.clone(), self.passed_on.clone());
-        Ok(Self { raw, endpoint, bounds: self.bounds, passed_on, predecessor: None })
-    }
-
-    /// The same socket for a service that is to take over from this one.
-    pub(crate) fn for_a_successor(&self) -> io::Result<Self> {
-        let predecessor = Some(self.passed_on.clone());
-        Ok(Self { passed_on: PassedOn::default(), predecessor, ..self.try_clone()? })
-    }
-
-    /// It receives from now on, and the service it takes over from does not.
-    pub(crate) fn take_over(&self) {
-        if let Some(predecessor) = &self.predecessor {
-            predecessor.0.store(true, Ordering::SeqCst);
-        }
+        Ok(Self { raw, endpoint: self.endpoint.clone(), bounds: self.bounds })
     }
 
     /// Ties it to the current runtime.
