@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use self::memory::Memory;
 use self::subscriber::{Offered, Outgoing, Subscriber, Wakers};
 use crate::handle::Handle;
+use crate::limits::deadline;
 
 /// Connections that get the same messages: a chat room, the subscribers of a topic.
 ///
@@ -262,10 +263,9 @@ impl Group {
         if full.is_empty() {
             return delivery;
         }
-        let now = Instant::now();
-        for (subscriber, patience) in full {
-            if timeout_at(now + patience, subscriber.has_room()).await.is_err()
-                && subscriber.disconnect()
+        let deadlines = full.into_iter().map(|(member, patience)| (member, deadline(patience)));
+        for (subscriber, deadline) in deadlines.collect::<Vec<_>>() {
+            if timeout_at(deadline, subscriber.has_room()).await.is_err() && subscriber.disconnect()
             {
                 Counters::add(&self.inner.counters.disconnected);
                 delivery.waiting -= 1;

@@ -4,11 +4,21 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Bytes of one delivery to `data_received`, leftover not counted, and of one read.
 pub(crate) const MAX_DELIVERY: usize = 64 * 1024;
 
 /// Bytes of input thrown away after our FIN before a closing connection is reset.
 pub(crate) const MAX_LINGER: u64 = 1024 * 1024;
+
+/// When `after` has passed; in thirty years where no clock goes as far: `Duration::MAX` is what one
+/// writes for never.
+pub(crate) fn deadline(after: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 86_400);
+    let now = Instant::now();
+    now.checked_add(after).unwrap_or_else(|| now + YEARS)
+}
 
 /// The bounds of a service and of each of its connections.
 ///

@@ -20,7 +20,7 @@ use crate::factory::{DynFactory, Factory};
 use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::io::BoxFuture;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::listener::Listen;
 use crate::owner::own;
 use crate::protocol::Needs;
@@ -128,7 +128,7 @@ impl Server {
     /// Dropping the future drops the server: connections that are still open are aborted.
     pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
         self.part.stop_accepting().await;
-        let mut report = self.part.drain(Instant::now() + deadline).await;
+        let mut report = self.part.drain(limits::deadline(deadline)).await;
         // The acceptors have ended, so that whatever broke one of them has been told.
         report.failure = self.failures.try_recv().ok();
         report

@@ -14,8 +14,9 @@ use async_trait::async_trait;
 use netframe_core::bytes::BytesMut;
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{
-    ConnectionInfo, Endpoint, Error, Factory, Incoming, Listen, Protocol, Reactor, Resolve, Result,
-    Running, Server, ServerBuilder, ServiceId, Transport, Workers,
+    ConnectionInfo, Endpoint, Error, Factory, Incoming, Listen, Protocol, Reactor,
+    ReconnectingClient, Resolve, Result, Running, Server, ServerBuilder, ServiceId, Transport,
+    Workers,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -247,6 +248,27 @@ fn nothing_is_accepted_by_a_service_that_does_not_start_on_all_workers() {
             let error = running.replace(&[], vec![flaky], TIME).await.unwrap_err();
             let Error::Listen { source, .. } = error else { panic!("{error}") };
             assert_eq!(source.to_string(), "no descriptors");
+            Instant::now()
+        })
+    });
+    assert!(report.unwrap().failure.is_none());
+}
+
+#[test]
+fn a_drain_may_take_for_ever() {
+    let network = MemNetwork::new();
+    let network = &network;
+    let server = |name: &str| builder(quiet, network).listen(name).unwrap();
+    let report = reactor(server("mem://x")).run(|running| {
+        within(async move {
+            let (old, new) = (current(&running), server("mem://x"));
+            running.replace(&[old], vec![new], Duration::MAX).await.unwrap();
+            while running.services().len() > 1 {
+                tokio::task::yield_now().await;
+            }
+            server("mem://y").bind().await.unwrap().shutdown(Duration::MAX).await;
+            let client = ReconnectingClient::builder(quiet).network(network.clone());
+            client.connect("mem://x").unwrap().shutdown(Duration::MAX).await;
             Instant::now()
         })
     });

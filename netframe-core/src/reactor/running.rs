@@ -15,6 +15,7 @@ use tracing::info;
 use super::worker::Link;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::limits::deadline;
 use crate::server::{DrainReport, ReadyServer, ServerBuilder, ServerPart};
 use crate::service::{Count, Service, Stats};
 
@@ -162,7 +163,7 @@ impl Running {
             let (state, service) = (Arc::clone(&self.state), Arc::clone(service));
             self.state.control.spawn(async move {
                 service.stop_accepting().await;
-                let report = drain_all(service.parts.clone(), Instant::now() + drain).await;
+                let report = drain_all(service.parts.clone(), deadline(drain)).await;
                 info!(name = service.service.name, "service stopped: {report}");
                 state.services().all.retain(|other| other.id != service.id);
                 state.changed.notify_waiters();
