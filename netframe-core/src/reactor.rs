@@ -134,8 +134,8 @@ impl Reactor {
     }
 
     /// As [`run_until`](Self::run_until), with the services at hand while they run, and the
-    /// deadline of the drain as the outcome of `control`. A future that `control` leaves behind in
-    /// a task of its own is dropped with the reactor.
+    /// deadline of the drain as the outcome of `control`. It may begin without any service. A future
+    /// that `control` leaves behind in a task of its own is dropped with the reactor.
     ///
     /// # Errors
     ///

@@ -274,3 +274,27 @@ fn a_drain_may_take_for_ever() {
     });
     assert!(report.unwrap().failure.is_none());
 }
+
+#[test]
+fn a_reactor_may_be_without_services_for_a_time() {
+    let network = MemNetwork::new();
+    let workers = Workers::Count(NonZeroUsize::new(2).unwrap());
+    let reactor = Reactor::builder().workers(workers).build().unwrap();
+    let (done, all_done) = oneshot::channel();
+    let report = reactor.run(|running| {
+        within(async move {
+            for _ in 0..3 {
+                let new = vec![builder(quiet, &network).listen("mem://x").unwrap()];
+                let ids = running.replace(&[], new, TIME).await.unwrap();
+                running.replace(&ids, Vec::new(), TIME).await.unwrap();
+                while !running.services().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            done.send(()).unwrap();
+            Instant::now()
+        })
+    });
+    assert!(report.unwrap().failure.is_none());
+    all_done.blocking_recv().expect("the reactor has ended too early");
+}

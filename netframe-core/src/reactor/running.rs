@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -107,7 +108,8 @@ impl Running {
     /// First everything new is bound; where a service that stops has the same endpoint, its
     /// listener is taken over, so that no connection in the queue is lost. Only if all of it
     /// succeeds, the new services start to accept, and the old ones stop: their connections are
-    /// asked to finish, and aborted after `drain`. The others are not touched.
+    /// asked to finish, and aborted after `drain`. The others are not touched. A reactor whose last
+    /// service was stopped goes on, and waits for others.
     ///
     /// Returns when the new services accept, with their numbers; the old ones then still drain.
     ///
@@ -204,10 +206,11 @@ impl Running {
         }))
     }
 
-    /// Waits until no listener accepts any more and the last connection has ended.
+    /// Waits until no listener accepts any more and the last connection has ended, though nobody has
+    /// stopped them.
     pub(super) async fn exhausted(&self) {
         loop {
-            let changed = self.state.changed.notified();
+            let mut changed = pin!(self.state.changed.notified());
             let services = self.snapshot();
             let all = async {
                 for part in services.iter().flat_map(|service| &service.parts) {
@@ -216,14 +219,17 @@ impl Running {
             };
             tokio::select! {
                 () = all => {}
-                () = changed => continue,
+                () = &mut changed => continue,
             }
             // Those that a change has stopped may have ended before anybody heard of the change.
             let same = |(one, other)| Arc::ptr_eq(one, other);
             let now = self.snapshot();
-            if now.len() == services.len() && now.iter().zip(&services).all(same) {
+            let is_changed = now.len() != services.len() || !now.iter().zip(&services).all(same);
+            let is_stopped = services.iter().all(|service| service.is_stopping());
+            if !is_changed && !is_stopped {
                 return;
             }
+            changed.await;
         }
     }
 
