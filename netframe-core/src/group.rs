@@ -61,6 +61,7 @@ use crate::limits::deadline;
 /// let voice = || Harness::new(Voice { room: room.clone(), seat: None });
 /// let (mut one, mut other) = (voice(), voice());
 /// one.receive(b"hello");
+/// other.settle(); // what came from elsewhere leaves
 /// assert_eq!(other.take_written(), b"hello"[..]);
 /// assert_eq!(one.take_written(), b""[..]);
 /// ```
