@@ -20,6 +20,7 @@ use crate::factory::DynFactory;
 use crate::home::Home;
 use crate::info::Origin;
 use crate::listener::{Incoming, Listen};
+use crate::server::PassedOn;
 use crate::service::Counters;
 
 /// Connections taken from the accept queue after the stop, at most: the largest usual backlog.
@@ -59,12 +60,17 @@ impl Acceptor {
         }
     }
 
-    /// Accepts until `stop`, then empties the accept queue once; or until the listener is exhausted.
+    /// Accepts until `stop`, then empties the accept queue once, unless that was `passed_on`; or until
+    /// the listener is exhausted.
     ///
     /// # Errors
     ///
     /// The listener is broken; accepting again cannot help.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
+    pub(crate) async fn run(
+        mut self,
+        stop: CancellationToken,
+        passed_on: PassedOn,
+    ) -> io::Result<()> {
         while !self.listener.is_exhausted() {
             let accepted = tokio::select! {
                 biased;
@@ -78,6 +84,9 @@ impl Acceptor {
                     self.failed(error, &stop).await?;
                 }
             }
+        }
+        if passed_on.get() {
+            return Ok(()); // here they would be asked to finish before they have said anything
         }
         for _ in 0..MAX_LAST {
             if self.listener.is_exhausted() || !self.home.service.permits.try_acquire() {
@@ -154,4 +163,33 @@ impl Acceptor {
 /// A descriptor kept for the time when there are no others.
 fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::service::Service;
+    use crate::stream::stream_fn;
+    use crate::transport::mem::MemNetwork;
+
+    #[tokio::test]
+    async fn a_queue_is_emptied_at_the_stop_unless_it_was_passed_on() {
+        for is_passed_on in [false, true] {
+            let network = MemNetwork::new();
+            let listener = network.listen("mem://x".parse().unwrap(), "x", 8).unwrap();
+            let mut other = listener.try_clone().unwrap().unwrap();
+            let _waits = network.connect("x").await.unwrap();
+            let home = Home::start(Service::new("x", Limits::default()), None);
+            let factory = Arc::new(stream_fn(|_| async { Ok(()) }));
+            let (stop, passed_on) = (CancellationToken::new(), PassedOn::default());
+            stop.cancel();
+            if is_passed_on {
+                passed_on.set();
+            }
+            let acceptor = Acceptor::new(Box::new(listener), factory, home);
+            acceptor.run(stop, passed_on).await.unwrap();
+            assert_eq!(other.try_accept().is_some(), is_passed_on);
+        }
+    }
 }

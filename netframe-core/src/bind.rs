@@ -65,19 +65,12 @@ impl Bound {
             Self::Tcp(tcp) => Some(Self::Tcp(tcp.try_clone()?)),
             #[cfg(unix)]
             Self::Unix(unix) => Some(Self::Unix(unix.try_clone()?)),
-            Self::Datagrams { socket, .. } => Some(Self::datagrams(socket.for_a_successor()?)),
+            Self::Datagrams { socket, .. } => Some(Self::datagrams(socket.try_clone()?)),
             Self::Other { listener, .. } => match &*slot(listener) {
                 Some(listener) => listener.try_clone()?.map(Self::custom),
                 None => None,
             },
         })
-    }
-
-    /// Another service receives from now on what comes here.
-    pub(crate) fn pass_on(&self) {
-        if let Self::Datagrams { socket, .. } = self {
-            socket.pass_on();
-        }
     }
 
     /// The endpoint with the real port.

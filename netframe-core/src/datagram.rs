@@ -71,7 +71,8 @@ pub trait DatagramProtocol: Send + 'static {
     /// `ConnectionRefused` where a connected peer has nobody on that port (ICMP). `peer` is whom it
     /// was for, where that is known.
     ///
-    /// The socket stays usable; by default nothing happens.
+    /// The socket stays usable; by default nothing happens. Of many that come before they can be
+    /// told, the first ones are.
     fn error_received(
         &mut self,
         t: &mut DatagramTransport<'_>,

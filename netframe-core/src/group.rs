@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use self::backlog::Backlog;
 use self::subscriber::{Offered, Subscriber, Wakers};
 use crate::handle::Handle;
+use crate::limits::deadline;
 
 /// Connections that get the same messages: a chat room, the subscribers of a topic.
 ///
@@ -60,7 +61,7 @@ use crate::handle::Handle;
 /// let voice = || Harness::new(Voice { room: room.clone(), seat: None });
 /// let (mut one, mut other) = (voice(), voice());
 /// one.receive(b"hello");
-/// other.settle(); // it was written to through its handle
+/// other.settle(); // what came from elsewhere leaves
 /// assert_eq!(other.take_written(), b"hello"[..]);
 /// assert_eq!(one.take_written(), b""[..]);
 /// ```
@@ -244,7 +245,7 @@ impl Group {
     /// Outside of a tokio runtime, if it has to wait.
     pub async fn send(&self, message: impl Into<Message>) -> Delivery {
         let message = message.into();
-        let (mut started, mut disconnected) = (None, 0);
+        let (mut patience_of, mut disconnected) = (None, 0);
         loop {
             let (slow, stands_at, patience) = match self.offer_in_turn(&message) {
                 Ok(mut delivery) => {
@@ -253,16 +254,13 @@ impl Group {
                 }
                 Err(slowest) => slowest,
             };
-            let started = *started.get_or_insert_with(Instant::now);
-            let deadline = started.checked_add(patience);
-            let goes_on = slow.goes_on(stands_at);
-            let in_time = match deadline {
-                Some(deadline) => timeout_at(deadline, goes_on).await.is_ok(),
-                None => {
-                    goes_on.await;
-                    true
-                }
+            // Each is waited for once, however often it goes on meanwhile.
+            let until = match patience_of {
+                Some((number, until)) if number == slow.number => until,
+                _ => deadline(patience),
             };
+            patience_of = Some((slow.number, until));
+            let in_time = timeout_at(until, slow.goes_on(stands_at)).await.is_ok();
             if !in_time && slow.disconnect() {
                 Counters::add(&self.inner.counters.disconnected);
                 disconnected += 1;

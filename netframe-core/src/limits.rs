@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
+use tokio::time::Instant;
 
 use crate::endpoint::values::{COUNT, MILLIS, SIZE};
 
@@ -14,6 +15,14 @@ pub(crate) const MAX_DELIVERY: usize = 64 * 1024;
 
 /// Bytes of input thrown away after our FIN before a closing connection is reset.
 pub(crate) const MAX_LINGER: u64 = 1024 * 1024;
+
+/// When `after` has passed; in thirty years where no clock goes as far: `Duration::MAX` is what one
+/// writes for never.
+pub(crate) fn deadline(after: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 86_400);
+    let now = Instant::now();
+    now.checked_add(after).unwrap_or_else(|| now + YEARS)
+}
 
 /// The bounds of a service and of each of its connections.
 ///

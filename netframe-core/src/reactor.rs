@@ -105,7 +105,8 @@ impl Reactor {
     ///
     /// Inside of an async context, where blocking is not allowed: use [`Server`] there.
     pub fn serve(mut self, server: ServerBuilder) -> Result<Self, Error> {
-        let ready = self.control.block_on(server.prepare(&[], Arc::clone(&self.process)))?;
+        let process = Arc::clone(&self.process);
+        let ready = self.control.block_on(server.prepare(&mut Vec::new(), process))?;
         self.servers.push(ready);
         Ok(self)
     }
@@ -136,8 +137,8 @@ impl Reactor {
     }
 
     /// As [`run_until`](Self::run_until), with the services at hand while they run, and the
-    /// deadline of the drain as the outcome of `control`. A future that `control` leaves behind in
-    /// a task of its own is dropped with the reactor.
+    /// deadline of the drain as the outcome of `control`. It may begin without any service. A future
+    /// that `control` leaves behind in a task of its own is dropped with the reactor.
     ///
     /// # Errors
     ///
@@ -153,7 +154,7 @@ impl Reactor {
         let Self { control: runtime, workers, process, blocked_after, servers } = self;
         let (failed, mut failures) = mpsc::channel(1);
         let links = workers.iter().map(Worker::link).collect();
-        let running = Running::new(links, process, failed);
+        let running = Running::new(runtime.handle().clone(), links, process, failed);
         let inboxes = workers.iter().map(Worker::inbox).collect();
         runtime.block_on(async {
             if let Some(after) = blocked_after.duration() {

@@ -29,7 +29,7 @@ use crate::factory::Factory;
 use crate::handle::Handle;
 use crate::home::Home;
 use crate::io::BoxFuture;
-use crate::limits::{LimitError, Limits, Timeout};
+use crate::limits::{self, LimitError, Limits, Timeout};
 use crate::protocol;
 use crate::resolve::Resolve;
 use crate::server::DrainReport;
@@ -167,7 +167,7 @@ impl ReconnectingClient {
     ///
     /// Dropping the future drops the client: a connection that is still open is aborted.
     pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
-        let deadline = Instant::now() + deadline;
+        let deadline = limits::deadline(deadline);
         self.attempts.abort();
         // The error tells that it was cancelled.
         let _ = (&mut self.attempts).await;

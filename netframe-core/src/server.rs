@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use crate::factory::{DynFactory, Factory};
 use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::io::BoxFuture;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::listener::Listen;
 use crate::owner::own;
 use crate::protocol::Needs;
@@ -128,7 +129,7 @@ impl Server {
     /// Dropping the future drops the server: connections that are still open are aborted.
     pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
         self.part.stop_accepting().await;
-        let mut report = self.part.drain(Instant::now() + deadline).await;
+        let mut report = self.part.drain(limits::deadline(deadline)).await;
         // The acceptors have ended, so that whatever broke one of them has been told.
         report.failure = self.failures.try_recv().ok();
         report
@@ -260,41 +261,43 @@ impl ServerBuilder {
     ///
     /// An endpoint does not fit the protocol or cannot be listened on, or a limit cannot be.
     pub async fn bind(self) -> Result<Server, Error> {
-        let ready = self.prepare(&[], Arc::default()).await?;
+        let ready = self.prepare(&mut Vec::new(), Arc::default()).await?;
         let (failed, failures) = mpsc::channel(1);
         let part = ready.start(None, &failed)?;
+        ready.accept();
         Ok(Server { service: ready.service, endpoints: ready.endpoints, part, failures })
     }
 
-    /// Binds every endpoint, but for those whose listeners `predecessors` have; nothing is accepted
-    /// yet. `process` has the limits of all services together.
+    /// Binds every endpoint, but for those that are in `heritage`, which are taken from there;
+    /// nothing is accepted yet. `process` has the limits of all services together.
     pub(crate) async fn prepare(
         self,
-        predecessors: &[&ReadyServer],
+        heritage: &mut Vec<&BoundPlace>,
         process: Arc<Process>,
     ) -> Result<ReadyServer, Error> {
         self.validate()?;
         let needs = self.factory.needs();
         let mut places = Vec::new();
         for place in self.places {
-            match place {
-                Place::Endpoint(endpoint) => {
-                    let mut bound = take_over(&endpoint, predecessors)?;
-                    if bound.is_empty() {
-                        bound = bind(&endpoint, needs, &self.network, &*self.resolver).await?;
+            places.push(match place {
+                Place::Endpoint(endpoint) => match take_over(&endpoint, heritage)? {
+                    Some(taken) => taken,
+                    None => {
+                        let bound = bind(&endpoint, needs, &self.network, &*self.resolver).await?;
+                        BoundPlace::new(Some(endpoint), bound)
                     }
-                    places.push((Some(endpoint), bound));
-                }
-                Place::Listener(listener) => places.push((None, vec![Bound::custom(listener)])),
-            }
+                },
+                Place::Listener(listener) => BoundPlace::new(None, vec![Bound::custom(listener)]),
+            });
         }
-        let bound = || places.iter().flat_map(|(_, bound)| bound);
+        let bound = || places.iter().flat_map(|place| &place.bound);
         let endpoints: Vec<_> = bound().map(Bound::endpoint).collect();
         let name = self.name.unwrap_or_else(|| {
             endpoints.first().map_or_else(|| "server".to_owned(), Endpoint::to_string)
         });
         let service = Service::of_process(name, self.limits, process);
-        Ok(ReadyServer { service, endpoints, factory: self.factory, places })
+        let open = CancellationToken::new();
+        Ok(ReadyServer { service, endpoints, factory: self.factory, places, open })
     }
 }
 
@@ -312,30 +315,73 @@ pub(crate) struct ReadyServer {
     pub(crate) service: Arc<Service>,
     pub(crate) endpoints: Vec<Endpoint>,
     factory: Arc<dyn DynFactory>,
-    /// What is bound for each endpoint asked for, and for listeners of the user's own.
-    places: Vec<(Option<Endpoint>, Vec<Bound>)>,
+    pub(crate) places: Vec<BoundPlace>,
+    /// Cancelled when its parts may accept.
+    open: CancellationToken,
 }
 
-/// What `predecessors` have bound for `endpoint`, if it can be shared.
-fn take_over(endpoint: &Endpoint, predecessors: &[&ReadyServer]) -> Result<Vec<Bound>, Error> {
-    let places = predecessors.iter().flat_map(|server| &server.places);
-    let same = places.filter(|(asked, _)| asked.as_ref() == Some(endpoint));
-    let clones = same.flat_map(|(_, bound)| bound).filter_map(|one| one.try_clone().transpose());
-    let cloned: io::Result<_> = clones.collect();
-    cloned.map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })
+/// What is bound for an endpoint that was asked for, or for a listener of the user's own.
+pub(crate) struct BoundPlace {
+    asked: Option<Endpoint>,
+    bound: Vec<Bound>,
+    passed_on: PassedOn,
+    /// That of the service this one is to take over from.
+    predecessor: Option<PassedOn>,
+}
+
+/// Whether another service serves now what comes to a listener or socket, and what waits there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PassedOn(Arc<AtomicBool>);
+
+impl PassedOn {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl BoundPlace {
+    fn new(asked: Option<Endpoint>, bound: Vec<Bound>) -> Self {
+        Self { asked, bound, passed_on: PassedOn::default(), predecessor: None }
+    }
+}
+
+/// What of `heritage` is bound for `endpoint`, if it can be shared. It is taken once: whoever asks
+/// for the same endpoint again is to be told that it is in use.
+fn take_over(
+    endpoint: &Endpoint,
+    heritage: &mut Vec<&BoundPlace>,
+) -> Result<Option<BoundPlace>, Error> {
+    let same = heritage.iter().position(|place| place.asked.as_ref() == Some(endpoint));
+    let Some(same) = same else { return Ok(None) };
+    let old = heritage.remove(same);
+    let clones = old.bound.iter().filter_map(|bound| bound.try_clone().transpose());
+    let bound = clones
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
+    Ok((!bound.is_empty()).then(|| BoundPlace {
+        predecessor: Some(old.passed_on.clone()),
+        ..BoundPlace::new(Some(endpoint.clone()), bound)
+    }))
 }
 
 impl ReadyServer {
-    /// The successor receives what comes to those listeners that both have.
-    pub(crate) fn pass_on_to(&self, successor: &Self) {
-        for (asked, bound) in &self.places {
-            if asked.is_some() && successor.places.iter().any(|(other, _)| other == asked) {
-                bound.iter().for_each(Bound::pass_on);
-            }
-        }
+    /// It has what it took over to itself from now on.
+    pub(crate) fn take_over(&self) {
+        let predecessors = self.places.iter().filter_map(|place| place.predecessor.as_ref());
+        predecessors.for_each(PassedOn::set);
     }
 
-    /// Starts to accept in the current runtime, which is one worker of the server.
+    /// All its parts accept from now on.
+    pub(crate) fn accept(&self) {
+        self.open.cancel();
+    }
+
+    /// Starts the part of the current runtime, which is one worker of the server. It accepts nothing
+    /// before [`accept`](Self::accept): should another part not start, no connection is lost.
     pub(crate) fn start(
         &self,
         inbox: Option<Arc<Inbox>>,
@@ -344,9 +390,11 @@ impl ReadyServer {
         let home = Home::start(Arc::clone(&self.service), inbox);
         let stop = CancellationToken::new();
         let mut runs = Vec::new();
-        for bound in self.places.iter().flat_map(|(_, bound)| bound) {
+        let places = self.places.iter();
+        for (place, bound) in places.flat_map(|place| place.bound.iter().map(move |b| (place, b))) {
             let run = bound.open().and_then(|open| {
-                open.map(|open| self.serve(open, &home, stop.clone())).transpose()
+                let passed_on = place.passed_on.clone();
+                open.map(|open| self.serve(open, passed_on, &home, stop.clone())).transpose()
             });
             let listen = |source| Error::Listen { endpoint: Box::new(bound.endpoint()), source };
             runs.extend(run.map_err(listen)?);
@@ -356,8 +404,10 @@ impl ReadyServer {
             let failed = failed.clone();
             let ended = CancellationToken::new();
             let end = ended.clone().drop_guard();
+            let open = self.open.clone();
             let task = tokio::spawn(async move {
                 let _end = end;
+                open.cancelled().await;
                 let error = match caught_async(run).await {
                     Ok(Ok(())) => return,
                     Ok(Err(error)) => error,
@@ -375,18 +425,21 @@ impl ReadyServer {
     fn serve(
         &self,
         open: Open,
+        passed_on: PassedOn,
         home: &Arc<Home>,
         stop: CancellationToken,
     ) -> io::Result<BoxFuture<'static, io::Result<()>>> {
         let (factory, home) = (Arc::clone(&self.factory), Arc::clone(home));
         Ok(match open {
-            Open::Listener(listener) => Box::pin(Acceptor::new(listener, factory, home).run(stop)),
+            Open::Listener(listener) => {
+                Box::pin(Acceptor::new(listener, factory, home).run(stop, passed_on))
+            }
             Open::Datagrams(bound) => {
                 if factory.needs() == Needs::Datagram {
                     let endpoint = bound.endpoint.clone();
-                    Box::pin(own(bound.start()?, endpoint, factory, home, stop))
+                    Box::pin(own(bound.start()?, passed_on, endpoint, factory, home, stop))
                 } else {
-                    Box::pin(Sessions::start(*bound, factory, home)?.run(stop))
+                    Box::pin(Sessions::start(*bound, factory, home)?.run(stop, passed_on))
                 }
             }
         })

@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use self::table::{Number, Table};
+pub(crate) use self::table::Number;
+use self::table::Table;
 use crate::acceptor::{AcceptError, Backoff, sort};
 use crate::addr::Addr;
 use crate::below::Below;
@@ -29,12 +30,14 @@ use crate::handle::Handle;
 use crate::home::Home;
 use crate::info::Origin;
 use crate::listener::Incoming;
+use crate::server::PassedOn;
 use crate::service::Counters;
 use crate::shared::Shared;
-use crate::transport::datagram::{BoundSocket, Channel, DatagramSocket, PassedOn};
+use crate::transport::datagram::{BoundSocket, Channel, DatagramSocket};
 
-/// Batches received after the stop, at most; far more than a socket's buffer holds.
-const MAX_LAST: usize = 65_536;
+/// Batches received after the stop, at most: what a buffer of 16 MiB holds of the smallest datagrams.
+/// A flood must not put the end of the server off.
+const MAX_LAST: usize = 2048;
 
 /// Time for a session that is given up to end. Only a handler that blocks its thread needs longer.
 const EVICTION: Duration = Duration::from_millis(100);
@@ -48,7 +51,6 @@ pub(crate) struct Sessions {
     origin: Arc<Origin>,
     table: Arc<Table<Arc<Shared>>>,
     bounds: Bounds,
-    passed_on: PassedOn,
     /// No peer gets a new session any more.
     stopped: bool,
     backoff: Backoff,
@@ -68,6 +70,13 @@ pub(crate) struct Place {
     number: Number,
 }
 
+impl Place {
+    /// What tells the session apart from the others on its socket.
+    pub(crate) fn number(&self) -> Number {
+        self.number
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.table.remove(&self.peer, self.number);
@@ -82,7 +91,6 @@ impl Sessions {
         home: Arc<Home>,
     ) -> io::Result<Self> {
         let (endpoint, bounds) = (bound.endpoint.clone(), bound.bounds);
-        let passed_on = bound.passed_on.clone();
         let socket = bound.start()?;
         Ok(Self {
             origin: Arc::new(Origin::new(endpoint.kind(), socket.local().clone())),
@@ -94,7 +102,6 @@ impl Sessions {
             factory,
             home,
             bounds,
-            passed_on,
         })
     }
 
@@ -104,9 +111,15 @@ impl Sessions {
     /// # Errors
     ///
     /// The socket is broken; receiving again cannot help.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
+    pub(crate) async fn run(
+        mut self,
+        stop: CancellationToken,
+        passed_on: PassedOn,
+    ) -> io::Result<()> {
         self.receive_until(stop.cancelled()).await?;
-        if self.passed_on.get() {
+        let table = Arc::clone(&self.table);
+        if passed_on.get() {
+            tokio::spawn(async move { self.send_until(table.emptied()).await });
             return Ok(());
         }
         let mut batch = VecDeque::new();
@@ -116,10 +129,10 @@ impl Sessions {
             if !more {
                 break;
             }
+            yield_now().await; // as in `receive_until`
         }
         self.stopped = true;
         tokio::spawn(async move {
-            let table = Arc::clone(&self.table);
             if let Err(error) = self.receive_until(table.emptied()).await {
                 error!(endpoint = %self.endpoint, %error, "the socket broke while it drained");
             }
@@ -148,9 +161,23 @@ impl Sessions {
                         yield_now().await; // the sessions have their turn before there is more
                     }
                 }
-                Some(Err(error)) => self.failed(error).await?,
+                Some(Err(error)) => tokio::select! {
+                    biased;
+                    () = &mut end => return Ok(()), // which does not wait for the pause
+                    failed = self.failed(error) => failed?,
+                },
             }
         }
+    }
+
+    /// Wakes those who wait to send, and receives nothing.
+    async fn send_until(&self, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        poll_fn(|cx| {
+            self.socket.poll_wake_senders(cx);
+            end.as_mut().poll(cx)
+        })
+        .await;
     }
 
     async fn hand_out(&mut self, batch: &mut VecDeque<Arrival>) {

@@ -12,7 +12,7 @@ use netframe_core::bytes::{Bytes, BytesMut};
 use netframe_core::testing::Recorder;
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{
-    Client, CloseKind, ConnectionInfo, Group, GroupLimits, Limits, Member, Message, Policy,
+    Client, CloseKind, ConnectionInfo, Group, GroupLimits, Limits, Member, Message, Needs, Policy,
     Protocol, Reactor, Result, Server, Transport, Workers,
 };
 use proptest::prelude::*;
@@ -129,6 +129,20 @@ fn a_message_that_never_fits_is_dropped_and_the_next_one_is_not() {
         assert_eq!(read_all(&mut t), "--a", "{policy:?}");
         assert_eq!(member.missed(), 1);
     }
+}
+
+#[test]
+fn a_message_that_is_no_datagram_is_missed_whether_it_waited_or_not() {
+    let group = of_bytes(1 << 20);
+    let mut t = Recorder::datagrams(Needs::Datagram);
+    let handle = t.handle();
+    let member = group.join(handle.clone(), Policy::DropOldest);
+    assert_eq!(group.try_send(vec![0; 70_000]).dropped, 1);
+    assert_eq!(member.missed(), 1);
+    while handle.try_write(vec![0; 65_000]).is_ok() {}
+    assert_eq!(group.try_send(vec![0; 70_000]).waiting, 1);
+    t.take_sent();
+    assert_eq!((member.missed(), group.stats().backlog), (2, 0));
 }
 
 #[test]

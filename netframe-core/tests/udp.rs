@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use netframe_core::bytes::BytesMut;
+use netframe_core::bytes::{Bytes, BytesMut};
 use netframe_core::{
-    Client, CloseKind, ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport, Error,
-    Protocol, Reactor, Result, Server, Transport, Workers, datagrams, stream_fn,
+    Client, CloseKind, CloseReason, ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport,
+    Error, Handle, Protocol, Reactor, Result, Server, Transport, Workers, datagrams, stream_fn,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -273,7 +273,7 @@ async fn a_silent_session_ends_after_its_idle_time() {
             data.clear();
             Ok(())
         }
-        fn connection_lost(&mut self, reason: &netframe_core::CloseReason) {
+        fn connection_lost(&mut self, reason: &CloseReason) {
             self.0.send(reason.kind()).unwrap();
         }
     }
@@ -286,6 +286,73 @@ async fn a_silent_session_ends_after_its_idle_time() {
     assert_eq!(kind, CloseKind::Timeout(netframe_core::TimeoutKind::Idle));
     let after = started.elapsed();
     assert!(after >= Duration::from_secs(7) && after < Duration::from_secs(8), "{after:?}");
+}
+
+/// Bytes of the user's own, that ask their connection for something when they are dropped.
+struct Asks(Handle, mpsc::UnboundedSender<()>);
+
+impl AsRef<[u8]> for Asks {
+    fn as_ref(&self) -> &[u8] {
+        &[7; 1000]
+    }
+}
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.0.queued();
+        self.1.send(()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn payloads_are_dropped_without_a_lock() {
+    struct Payloads(mpsc::UnboundedSender<()>);
+
+    impl Protocol for Payloads {
+        async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+            let handle = t.handle();
+            let mut write = || {
+                t.write_bytes(Bytes::from_owner(Asks(handle.clone(), self.0.clone())));
+            };
+            write();
+            match data.split()[..] {
+                [0] => {}       // more than an unproved peer is sent: it is held, as a copy
+                [1] => write(), // two are copied together
+                [2] => (0..70).for_each(|_| write()), // more than a datagram can be
+                _ => {
+                    handle.abort();
+                    std::future::pending::<()>().await;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let payloads = move |_: &ConnectionInfo| Payloads(dropped.clone());
+    let server = Server::bind("udp://127.0.0.1:0", payloads).await.unwrap();
+    for (what, count) in [(0, 1), (1, 2), (2, 71), (3, 1)] {
+        let peer = socket("127.0.0.1:0").await;
+        peer.send_to(&[what], addr(&server)).await.unwrap();
+        for _ in 0..count {
+            drops.recv().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_that_waits_in_the_socket_is_answered_before_a_server_stops() {
+    const COUNT: u8 = 200;
+    let server = echo("udp://127.0.0.1:0").await;
+    let (peer, to) = (std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), addr(&server));
+    for number in 0..COUNT {
+        peer.send_to(&[number], to).unwrap(); // no task runs meanwhile
+    }
+    let report = server.shutdown(Duration::from_secs(20)).await;
+    assert_eq!(report.aborted, 0);
+    peer.set_nonblocking(true).unwrap();
+    let answers = arrived(&UdpSocket::from_std(peer).unwrap());
+    assert_eq!(answers, (0..COUNT).map(|number| [number]).collect::<Vec<_>>());
 }
 
 #[test]
@@ -305,6 +372,87 @@ fn a_socket_is_taken_over_by_the_service_that_follows() {
         Instant::now()
     });
     assert!(report.unwrap().failure.is_none());
+}
+
+/// Answers with its number, and only says so when it is asked to finish.
+struct Stays(u8, mpsc::UnboundedSender<u8>);
+
+impl DatagramProtocol for Stays {
+    async fn datagram_received(
+        &mut self,
+        t: &mut DatagramTransport<'_>,
+        datagram: Datagram,
+    ) -> Result {
+        Ok(t.reply(&datagram, &[self.0])?)
+    }
+
+    async fn draining(&mut self, _: &mut DatagramTransport<'_>) -> Result {
+        Ok(self.1.send(self.0)?)
+    }
+}
+
+#[test]
+fn a_whole_socket_is_taken_over_by_the_service_that_follows() {
+    let (log, mut asked) = mpsc::unbounded_channel();
+    let server = |number| {
+        let log = log.clone();
+        let stays = datagrams(move |_| Stays(number, log.clone()));
+        Server::builder(stays).listen("udp://127.0.0.1:0").unwrap()
+    };
+    let reactor = Reactor::builder().workers(Workers::Count(NonZeroUsize::MIN)).build().unwrap();
+    let reactor = reactor.serve(server(0)).unwrap();
+    let to = reactor.endpoints().next().unwrap().address().socket_addr().unwrap();
+    let report = reactor.run(|running| async move {
+        let peer = socket("127.0.0.1:0").await;
+        for number in 0..10 {
+            for _ in 0..10 {
+                peer.send_to(b"who?", to).await.unwrap();
+                assert_eq!(receive(&peer).await.0, [number]);
+            }
+            let old = running.services().into_iter().find(|one| !one.stopping).unwrap();
+            let new = vec![server(number + 1)];
+            running.replace(&[old.id], new, Duration::from_secs(60)).await.unwrap();
+            assert_eq!(asked.recv().await, Some(number));
+        }
+        Instant::now()
+    });
+    assert!(report.unwrap().failure.is_none());
+}
+
+/// Fails at every datagram, and tells when.
+struct Fails(mpsc::UnboundedSender<Instant>);
+
+impl DatagramProtocol for Fails {
+    async fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, _: Datagram) -> Result {
+        panic!("on purpose");
+    }
+
+    fn connection_lost(&mut self, _: &CloseReason) {
+        self.0.send(Instant::now()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_datagram_protocol_that_has_lasted_is_built_anew_soon() {
+    let (ends, mut lost) = mpsc::unbounded_channel();
+    let (starts, mut built) = mpsc::unbounded_channel();
+    let fails = datagrams(move |_| {
+        starts.send(Instant::now()).unwrap();
+        Fails(ends.clone())
+    });
+    let server = Server::bind("udp://127.0.0.1:0", fails).await.unwrap();
+    let peer = socket("127.0.0.1:0").await;
+    built.recv().await.unwrap();
+    let mut delays = Vec::new();
+    for round in 0..8 {
+        if round == 7 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        peer.send_to(b"!", addr(&server)).await.unwrap();
+        let since = lost.recv().await.unwrap();
+        delays.push((built.recv().await.unwrap() - since).as_millis());
+    }
+    assert_eq!(delays, [50, 100, 200, 400, 800, 1000, 1000, 50]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -495,14 +643,18 @@ impl DatagramProtocol for Broadcaster {
 
 #[tokio::test]
 async fn broadcast_needs_to_be_allowed() {
-    let server = echo("udp://0.0.0.0:0").await;
-    let port = addr(&server).port();
-    let (log, mut seen) = mpsc::unbounded_channel();
-    let broadcaster = datagrams(move |_| Broadcaster { port, log: log.clone() });
-    let own = Server::bind("udp://127.0.0.1:0", broadcaster).await.unwrap();
-    assert_eq!(seen.recv().await.unwrap(), "PermissionDenied");
-    assert_eq!(seen.recv().await.unwrap(), "hello");
-    assert_eq!(own.stats().datagrams.unsent, 1);
+    // A socket of both families is told less of whom it answers.
+    for at in ["udp://0.0.0.0:0", "udp://[::]:0"] {
+        let server = echo(at).await;
+        let port = addr(&server).port();
+        let (log, mut seen) = mpsc::unbounded_channel();
+        let broadcaster = datagrams(move |_| Broadcaster { port, log: log.clone() });
+        let own = Server::bind("udp://127.0.0.1:0", broadcaster).await.unwrap();
+        assert_eq!(seen.recv().await.unwrap(), "PermissionDenied");
+        let answer = timeout(Duration::from_secs(20), seen.recv()).await;
+        assert_eq!(answer.expect("an answer comes").unwrap(), "hello");
+        assert_eq!(own.stats().datagrams.unsent, 1);
+    }
 }
 
 #[tokio::test]

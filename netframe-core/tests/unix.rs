@@ -513,6 +513,29 @@ async fn a_sender_without_a_name_is_heard_but_cannot_be_answered() {
 }
 
 #[tokio::test]
+async fn answers_to_nobody_hold_nobody_up() {
+    struct Long(mpsc::UnboundedSender<()>);
+
+    impl Protocol for Long {
+        async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+            data.clear();
+            t.write(&[0; 70_000]); // more than the high watermark
+            Ok(self.0.send(())?)
+        }
+    }
+
+    let folder = Folder::new();
+    let (log, mut delivered) = mpsc::unbounded_channel();
+    let long = move |_: &ConnectionInfo| Long(log.clone());
+    let _server = Server::bind(at("unixgram", &folder.path("x")), long).await.unwrap();
+    let unnamed = StdDatagram::unbound().unwrap();
+    for _ in 0..3 {
+        unnamed.send_to(b"?", folder.path("x")).unwrap();
+        timeout(Duration::from_secs(20), delivered.recv()).await.expect("it is held").unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_is_gone_harms_nobody() {
     let folder = Folder::new();
     let (log, mut reasons) = mpsc::unbounded_channel();
@@ -534,6 +557,77 @@ async fn a_peer_that_is_gone_harms_nobody() {
         assert_eq!((stats.unsent, stats.refused), (1, u64::from(keep)));
     }
     ask(&server.endpoint().to_string()).await;
+}
+
+#[tokio::test]
+async fn a_peer_whose_buffer_others_have_filled_is_answered_when_it_reads() {
+    let folder = Folder::new();
+    let server = echo(&at("unixgram", &folder.path("x"))).await;
+    let (peer, others) = (folder.sender("peer"), folder.sender("others"));
+    let filled = fill(&others, &folder.path("peer"));
+    peer.send_to(b"question", folder.path("x")).unwrap();
+    until(|| server.stats().highest_queue > 0).await; // the answer waits
+    for _ in 0..filled {
+        assert_eq!(receive(&peer).await, b"full");
+    }
+    assert_eq!(receive(&peer).await, b"question");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_in_nobodys_way() {
+    let folder = Folder::new();
+    let (log, mut seen) = mpsc::unbounded_channel();
+    let log = datagrams(move |_| Log(log.clone()));
+    let server = Server::bind(at("unixgram", &folder.path("x")), log).await.unwrap();
+    let (deaf, others) = (folder.sender("deaf"), folder.sender("others"));
+    fill(&others, &folder.path("deaf"));
+    for _ in 0..5 {
+        deaf.send_to(b"reply", folder.path("x")).unwrap();
+        seen.recv().await.unwrap();
+    }
+    let peer = folder.sender("peer");
+    peer.send_to(b"reply", folder.path("x")).unwrap();
+    assert_eq!(receive(&peer).await, b"!");
+    assert_eq!(server.stats().datagrams.unsent, 5);
+}
+
+#[test]
+fn what_waits_for_a_peer_leaves_though_the_socket_was_taken_over() {
+    const COUNT: usize = 50;
+    let folder = Folder::new();
+    let at = at("unixgram", &folder.path("x"));
+    let server = || Server::builder(|_: &ConnectionInfo| Many(COUNT)).listen(&*at).unwrap();
+    let reactor = Reactor::builder().workers(Workers::Count(NonZeroUsize::MIN)).build().unwrap();
+    let report = reactor.serve(server()).unwrap().run(|running| {
+        let (new, folder) = (server(), &folder);
+        async move {
+            let peer = folder.sender("peer");
+            peer.send_to(b"?", folder.path("x")).unwrap();
+            until(|| running.services()[0].stats.highest_queue > 0).await;
+            let old = running.services()[0].id;
+            running.replace(&[old], vec![new], Duration::from_secs(50)).await.unwrap();
+            for number in 0..COUNT {
+                assert_eq!(receive(&peer).await, number.to_string().as_bytes());
+            }
+            until(|| running.services().len() == 1).await;
+            tokio::time::Instant::now()
+        }
+    });
+    assert!(report.unwrap().failure.is_none());
+}
+
+/// Answers with many datagrams.
+struct Many(usize);
+
+impl Protocol for Many {
+    async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+        data.clear();
+        for number in 0..self.0 {
+            t.write(number.to_string().as_bytes());
+            t.drain().await?; // each is one
+        }
+        Ok(())
+    }
 }
 
 struct Echo;
@@ -675,6 +769,12 @@ async fn nonblocking<T>(mut call: impl FnMut() -> io::Result<T>) -> T {
         }
     };
     timeout(Duration::from_secs(60), wait).await.expect("nothing comes")
+}
+
+/// Sends until the buffer of the socket at `path` is full; says how much that was.
+fn fill(sender: &StdDatagram, path: &Path) -> usize {
+    let sent = std::iter::repeat_with(|| sender.send_to(b"full", path));
+    sent.take_while(|sent| sent.is_ok()).count()
 }
 
 async fn receive(socket: &StdDatagram) -> Vec<u8> {

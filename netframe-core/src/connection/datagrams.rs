@@ -52,7 +52,12 @@ pub(crate) struct Datagrams {
     /// Whether what waits has buffers of its own.
     compact: bool,
     seen: Seen,
+    trash: Option<Box<Trash>>,
 }
+
+/// Bytes that may be backed by a type of the user's own, to be dropped without the lock.
+#[derive(Default)]
+pub(crate) struct Trash(Vec<Bytes>);
 
 /// How a connection uses its socket.
 #[derive(Clone)]
@@ -136,6 +141,7 @@ impl Datagrams {
             empty: false,
             compact: true,
             seen,
+            trash: None,
         }
     }
 
@@ -211,6 +217,11 @@ impl Core {
         self.flags.set(Flags::READABLE);
     }
 
+    /// Somebody else receives from now on what comes to the socket.
+    pub(crate) fn stop_receiving(&mut self) {
+        self.flags.set(Flags::FED);
+    }
+
     /// Something came. Says whether it was taken; what is not is to be counted.
     pub(crate) fn arrive(&mut self, arrival: Arrival) -> bool {
         let max = if self.wants_data() && !self.flags.any(Flags::PENDING) {
@@ -221,7 +232,11 @@ impl Core {
         let over = self.flags.any(Flags::CLOSING | Flags::ABORTED);
         let Some(datagrams) = self.datagrams() else { return false };
         let arrival = match arrival {
-            Arrival::Failed { .. } if !datagrams.setup.reports => return true,
+            // They are counted anyway, and a handler that sends in vain all the time is not to
+            // fill the memory with them.
+            Arrival::Failed { .. } if !datagrams.setup.reports || datagrams.inbox.len() >= max => {
+                return true;
+            }
             Arrival::Failed { .. } => arrival,
             Arrival::Datagram(mut datagram) => {
                 let len = datagram.data.len();
@@ -260,8 +275,16 @@ impl Core {
             }
         }
         for outgoing in &mut datagrams.out {
-            outgoing.data = copied(&outgoing.data).freeze();
+            let copy = copied(&outgoing.data).freeze();
+            let old = std::mem::replace(&mut outgoing.data, copy);
+            datagrams.trash.get_or_insert_default().0.push(old);
         }
+    }
+
+    /// What is to be dropped without the lock.
+    #[must_use = "to be dropped without the lock"]
+    pub(crate) fn take_trash(&mut self) -> Option<Box<Trash>> {
+        self.datagrams()?.trash.take()
     }
 
     pub(super) fn has_arrived(&self) -> bool {
@@ -285,6 +308,15 @@ impl Core {
         self.datagrams()?.current.take()
     }
 
+    /// Whether what is written goes anywhere: to nobody nothing is queued.
+    pub(super) fn has_receiver(&self) -> bool {
+        self.as_datagrams().is_none_or(|datagrams| match &datagrams.setup.peer {
+            Peer::Connected => true,
+            Peer::Session(peer) => *peer != Addr::UNNAMED,
+            Peer::None => false,
+        })
+    }
+
     /// An empty write, which alone makes an empty datagram.
     pub(super) fn write_empty(&mut self) {
         if self.is_writable()
@@ -304,22 +336,35 @@ impl Core {
             return;
         }
         let route = datagrams.route();
-        let data = self.queue.take().map(|mut queue| {
-            let data = queue.take_all();
-            queue.recycle();
-            data
-        });
+        let data = self.take_written();
         self.queued -= len;
         match route {
             Some((to, source)) if len <= max => {
-                self.push_outgoing(Outgoing { data: data.unwrap_or_default(), to, source }, limits);
+                return self.push_outgoing(Outgoing { data, to, source }, limits);
             }
             Some(_) => {
-                self.rare().unsent += len as u64;
                 let error = SendError::TooLong { len, max };
                 self.close_because(Cause::with_source(Side::Local, CloseKind::Error, error));
             }
-            None => self.rare().unsent += len as u64,
+            None => {}
+        }
+        self.rare().unsent += len as u64;
+        self.discard(data);
+    }
+
+    /// What was written to the datagram that is not yet ended.
+    fn take_written(&mut self) -> Bytes {
+        let Some(mut queue) = self.queue.take() else { return Bytes::new() };
+        let mut trash = Vec::new();
+        let data = queue.take_all(&mut trash);
+        queue.recycle();
+        trash.into_iter().for_each(|bytes| self.discard(bytes));
+        data
+    }
+
+    fn discard(&mut self, bytes: Bytes) {
+        if let Some(datagrams) = self.datagrams() {
+            datagrams.trash.get_or_insert_default().0.push(bytes);
         }
     }
 
@@ -331,10 +376,8 @@ impl Core {
         datagrams.empty = false;
         self.queued -= len;
         self.rare().unsent += len as u64;
-        if let Some(mut queue) = self.queue.take() {
-            drop(queue.take_all());
-            queue.recycle();
-        }
+        let data = self.take_written();
+        self.discard(data);
     }
 
     /// Whether a datagram of `len` bytes to `to` would be queued.
@@ -373,7 +416,7 @@ impl Core {
         self.seal(limits);
         let mut queue = WriteQueue::take();
         queue.push(data);
-        let data = queue.take_all();
+        let data = queue.take_all(&mut Vec::new()); // it is one piece
         queue.recycle();
         self.push_outgoing(Outgoing { data, to, source }, limits);
     }

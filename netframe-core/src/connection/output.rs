@@ -18,7 +18,7 @@ impl Core {
         let closed = Flags::CLOSING | Flags::ABORTED | Flags::FIN_WANTED | Flags::OVERFLOW;
         let admitted = if len == 0 {
             true
-        } else if self.flags.any(closed) {
+        } else if self.flags.any(closed) || !self.has_receiver() {
             false
         } else if self.queued <= limits.high_watermark
             || self.queued.saturating_add(len) <= limits.hard_cap

@@ -1,5 +1,7 @@
 //! What only the core itself can show: events that come in the middle of a turn.
 
+use std::io;
+
 use super::*;
 use crate::below::Sent;
 use crate::poller::Readiness;
@@ -77,6 +79,26 @@ fn an_empty_write_is_no_overflow() {
     assert!(core.is_writable());
     core.write(&[b"x"], &limits);
     assert!(!core.is_writable());
+}
+
+#[test]
+fn errors_that_nobody_can_be_told_yet_are_not_hoarded() {
+    let mut core = Core::default();
+    core.start_datagrams(Setup {
+        socket: None,
+        peer: Peer::None,
+        max_len: 100,
+        idle: Idle::Never,
+        guarded: false,
+        reports: true,
+        fed: false,
+    });
+    core.set_pending(true);
+    for _ in 0..1000 {
+        core.arrive(Arrival::Failed { error: io::ErrorKind::HostUnreachable.into(), peer: None });
+    }
+    let told = std::iter::from_fn(|| core.take_arrived(&mut BytesMut::new()).then_some(()));
+    assert_eq!(told.count(), 16);
 }
 
 fn polled() -> Core {

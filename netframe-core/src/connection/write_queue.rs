@@ -127,12 +127,16 @@ impl WriteQueue {
         self.tail.advance(count);
     }
 
-    /// Takes everything as one piece, without a copy if it is one already.
-    pub(crate) fn take_all(&mut self) -> Bytes {
+    /// Takes everything as one piece, without a copy if it is one already. What it was copied from
+    /// goes to `trash`, to be dropped without a lock.
+    pub(crate) fn take_all(&mut self, trash: &mut Vec<Bytes>) -> Bytes {
         match (self.segments.len(), self.tail.is_empty()) {
             (0, _) => self.tail.split().freeze(),
             (1, true) => self.segments.pop_front().unwrap_or_default(),
-            _ => self.drain_all().freeze(),
+            _ => {
+                trash.extend(self.segments.iter().cloned());
+                self.drain_all().freeze()
+            }
         }
     }
 

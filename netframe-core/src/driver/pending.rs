@@ -80,7 +80,9 @@ pub(super) async fn pend(
                 return Poll::Ready(None);
             }
             let charge = shared.park(&mut core, cx.waker());
+            let trash = core.take_trash();
             drop(core);
+            drop(trash);
             if charge && !shared.charge() {
                 return Poll::Ready(None);
             }

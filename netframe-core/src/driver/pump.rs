@@ -52,7 +52,9 @@ impl Conn {
                 let charge =
                     matches!(next, Next::Wait { .. }) && self.shared.park(&mut core, cx.waker());
                 self.shared.arm(&mut core);
+                let trash = core.take_trash();
                 drop(core);
+                drop(trash);
                 if charge && !self.shared.charge() {
                     continue;
                 }
@@ -150,7 +152,12 @@ thread_local! {
 }
 
 /// Sends the next datagrams, as many as one system call takes.
-fn poll_send(channel: &Channel, cx: &mut Context<'_>, shared: &Arc<Shared>, blocked: &mut Blocked) {
+fn poll_send(
+    channel: &mut Channel,
+    cx: &mut Context<'_>,
+    shared: &Arc<Shared>,
+    blocked: &mut Blocked,
+) {
     let mut batch = SENDING.take();
     shared.lock().start_send(&mut batch);
     let Some(first) = batch.first() else { return SENDING.set(batch) };

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,6 +17,7 @@ use super::worker::Link;
 use crate::budget::{Budget, Process};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::limits::deadline;
 use crate::server::{DrainReport, ReadyServer, ServerBuilder, ServerPart};
 use crate::service::{Service, Stats};
 
@@ -26,14 +29,23 @@ pub struct Running {
 }
 
 struct State {
+    /// The reactor's own runtime: what it began there goes on whoever asked for it.
+    control: Handle,
     workers: Vec<Link>,
     process: Arc<Process>,
     failed: mpsc::Sender<io::Error>,
-    services: Mutex<Vec<Arc<RunningService>>>,
+    services: Mutex<Services>,
     /// Held during a change, so that two of them do not mix.
     change: AsyncMutex<()>,
     /// The list of services is another one.
     changed: Notify,
+}
+
+#[derive(Default)]
+struct Services {
+    all: Vec<Arc<RunningService>>,
+    /// The reactor stops: there will be no others.
+    over: bool,
 }
 
 /// A service on all its workers.
@@ -69,12 +81,14 @@ pub struct ServiceStatus {
 
 impl Running {
     pub(super) fn new(
+        control: Handle,
         workers: Vec<Link>,
         process: Arc<Process>,
         failed: mpsc::Sender<io::Error>,
     ) -> Self {
         Self {
             state: Arc::new(State {
+                control,
                 workers,
                 process,
                 failed,
@@ -101,20 +115,22 @@ impl Running {
     /// First everything new is bound; where a service that stops has the same endpoint, its
     /// listener is taken over, so that no connection in the queue is lost. Only if all of it
     /// succeeds, the new services start to accept, and the old ones stop: their connections are
-    /// asked to finish, and aborted after `drain`. The others are not touched.
+    /// asked to finish, and aborted after `drain`. The others are not touched. A reactor whose last
+    /// service was stopped goes on, and waits for others.
     ///
     /// Returns when the new services accept, with their numbers; the old ones then still drain.
     ///
     /// UDP sessions of a service whose socket is taken over may still answer, but receive no more:
-    /// the next datagram of their peer begins a session of the new service.
+    /// the next datagram of their peer begins a session of the new service. A protocol that has the
+    /// whole socket receives no more either.
     ///
     /// # Errors
     ///
-    /// As [`ServerBuilder::bind`].
+    /// As [`ServerBuilder::bind`]; or the reactor stops.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future may have started the new services, and not have stopped the old ones.
+    /// A dropped future has changed nothing, or all.
     ///
     /// # Panics
     ///
@@ -129,51 +145,57 @@ impl Running {
         let mut old = self.snapshot();
         old.retain(|service| stop.contains(&service.id) && !service.is_stopping());
         let held: Vec<_> = old.iter().filter_map(|service| service.ready().clone()).collect();
-        let predecessors: Vec<_> = held.iter().map(AsRef::as_ref).collect();
+        let mut heritage = held.iter().flat_map(|server| &server.places).collect();
         let mut ready = Vec::new();
         for server in start {
             let process = Arc::clone(&self.state.process);
-            ready.push(server.prepare(&predecessors, process).await?);
+            ready.push(server.prepare(&mut heritage, process).await?);
         }
         let mut new = Vec::new();
         for server in ready {
             new.push(self.start(server).await?);
         }
-        for (predecessor, successor) in
-            predecessors.iter().flat_map(|old| new.iter().map(move |new| (old, new)))
         {
-            if let Some(successor) = &*successor.ready() {
-                predecessor.pass_on_to(successor);
+            let mut services = self.state.services();
+            if services.over {
+                return Err(Error::Worker { source: io::ErrorKind::BrokenPipe.into() });
             }
+            services.all.extend(new.iter().cloned());
+        }
+        for server in new.iter().filter_map(|service| service.ready().clone()) {
+            server.take_over();
+            server.accept();
         }
         drop(held);
-        let ids = new.iter().map(|service| service.id).collect();
-        self.state.services().extend(new);
         for service in &old {
             service.stopping.store(true, Ordering::SeqCst);
             let (state, service) = (Arc::clone(&self.state), Arc::clone(service));
-            tokio::spawn(async move {
+            self.state.control.spawn(async move {
                 service.stop_accepting().await;
-                let report = drain_all(service.parts.clone(), Instant::now() + drain).await;
+                let report = drain_all(service.parts.clone(), deadline(drain)).await;
                 info!(name = service.service.name, "service stopped: {report}");
-                state.services().retain(|other| other.id != service.id);
+                state.services().all.retain(|other| other.id != service.id);
                 state.changed.notify_waiters();
             });
         }
         self.state.changed.notify_waiters();
-        Ok(ids)
+        Ok(new.iter().map(|service| service.id).collect())
     }
 
     /// Starts the services that a reactor begins with.
     pub(super) async fn start_all(&self, servers: Vec<ReadyServer>) -> Result<(), Error> {
+        let mut services = Vec::new();
         for server in servers {
-            let service = self.start(server).await?;
-            self.state.services().push(service);
+            services.push(self.start(server).await?);
         }
+        for server in services.iter().filter_map(|service| service.ready().clone()) {
+            server.accept();
+        }
+        self.state.services().all.extend(services);
         Ok(())
     }
 
-    /// Starts a service on every worker.
+    /// Starts a service on every worker; it does not accept yet.
     async fn start(&self, server: ReadyServer) -> Result<Arc<RunningService>, Error> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         let server = Arc::new(server);
@@ -191,10 +213,11 @@ impl Running {
         }))
     }
 
-    /// Waits until no listener accepts any more and the last connection has ended.
+    /// Waits until no listener accepts any more and the last connection has ended, though nobody has
+    /// stopped them.
     pub(super) async fn exhausted(&self) {
         loop {
-            let changed = self.state.changed.notified();
+            let mut changed = pin!(self.state.changed.notified());
             let services = self.snapshot();
             let all = async {
                 for part in services.iter().flat_map(|service| &service.parts) {
@@ -202,16 +225,29 @@ impl Running {
                 }
             };
             tokio::select! {
-                () = all => return,
-                () = changed => {}
+                () = all => {}
+                () = &mut changed => continue,
             }
+            // Those that a change has stopped may have ended before anybody heard of the change.
+            let same = |(one, other)| Arc::ptr_eq(one, other);
+            let now = self.snapshot();
+            let is_changed = now.len() != services.len() || !now.iter().zip(&services).all(same);
+            let is_stopped = services.iter().all(|service| service.is_stopping());
+            if !is_changed && !is_stopped {
+                return;
+            }
+            changed.await;
         }
     }
 
     /// Stops every service. Nothing is accepted any more, by any of them, before a connection is
     /// asked to finish.
     pub(super) async fn stop_all(&self, deadline: Instant) -> DrainReport {
-        let services = self.snapshot();
+        let services = {
+            let mut services = self.state.services();
+            services.over = true;
+            services.all.clone()
+        };
         for service in &services {
             service.stop_accepting().await;
         }
@@ -219,12 +255,12 @@ impl Running {
     }
 
     fn snapshot(&self) -> Vec<Arc<RunningService>> {
-        self.state.services().clone()
+        self.state.services().all.clone()
     }
 }
 
 impl State {
-    fn services(&self) -> MutexGuard<'_, Vec<Arc<RunningService>>> {
+    fn services(&self) -> MutexGuard<'_, Services> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

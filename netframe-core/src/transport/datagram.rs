@@ -6,6 +6,7 @@ mod bound;
 mod channel;
 mod multicast;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +17,12 @@ use tokio::net::UdpSocket;
 #[cfg(unix)]
 use tokio::net::UnixDatagram;
 
-pub(crate) use self::bound::{BoundSocket, PassedOn, connected, whole};
+pub(crate) use self::bound::{BoundSocket, connected, whole};
 pub(crate) use self::channel::Channel;
 pub(crate) use self::multicast::Multicast;
 use crate::addr::Addr;
 use crate::connection::{Arrival, Outgoing};
+use crate::sessions::Number;
 #[cfg(unix)]
 use crate::transport::unix::{SocketFile, addr_of};
 
@@ -46,7 +48,8 @@ pub(crate) struct DatagramSocket {
 /// Who waits until the socket takes datagrams again.
 #[derive(Debug, Default)]
 struct Senders {
-    waiting: Vec<Waker>,
+    /// By their session, which may ask again before it is woken.
+    waiting: HashMap<Number, Waker>,
     /// The task that looks whether it does.
     watcher: Option<Waker>,
 }
@@ -193,18 +196,35 @@ impl DatagramSocket {
                     }
                     .map(|_| 1);
                 }
-                udp.try_io(Interest::WRITABLE, || {
-                    batch::send_udp(udp, self.is_v6(), &batch[..count], source, |to| {
-                        self.reachable(to)
+                let send = |source| {
+                    udp.try_io(Interest::WRITABLE, || {
+                        batch::send_udp(udp, self.is_v6(), &batch[..count], source, |to| {
+                            self.reachable(to)
+                        })
                     })
-                })
+                };
+                match send(source) {
+                    Err(error) if source.is_some() && is_of_source(&error) => send(None),
+                    sent => sent,
+                }
             }
             #[cfg(unix)]
+            Raw::Unix(_, unix) => unix
+                .try_io(Interest::WRITABLE, || batch::send_unix(unix, &first.data, None))
+                .map(|_| 1),
+        }
+    }
+
+    /// Sends the first datagram of a batch to a Unix socket by its name, if that takes it now; asks
+    /// the system itself, as the runtime knows nothing of other sockets' buffers.
+    pub(crate) fn send_now(&self, batch: &[Outgoing]) -> io::Result<usize> {
+        let Some(first) = batch.first() else { return Ok(0) };
+        match &self.raw {
+            Raw::Udp(_) => Err(wrong_family()),
+            #[cfg(unix)]
             Raw::Unix(_, unix) => {
-                let to = first.to.as_ref().map(|to| to.name().ok_or_else(wrong_family));
-                let to = to.transpose()?;
-                unix.try_io(Interest::WRITABLE, || batch::send_unix(unix, &first.data, to))
-                    .map(|_| 1)
+                let to = first.to.as_ref().and_then(Addr::name).ok_or_else(wrong_family)?;
+                batch::send_unix(unix, &first.data, Some(to)).map(|_| 1)
             }
         }
     }
@@ -225,17 +245,18 @@ impl DatagramSocket {
         }
     }
 
-    /// As [`poll_send`](Self::poll_send), for one of several users: woken by
+    /// As [`poll_send`](Self::poll_send), for one of several sessions: woken by
     /// [`poll_wake_senders`](Self::poll_wake_senders).
     pub(crate) fn poll_send_shared(
         &self,
         cx: &Context<'_>,
+        session: Number,
         batch: &[Outgoing],
     ) -> Poll<io::Result<usize>> {
         match self.try_send(batch) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let mut senders = self.senders();
-                senders.waiting.push(cx.waker().clone());
+                senders.waiting.insert(session, cx.waker().clone());
                 let watcher = senders.watcher.take();
                 drop(senders);
                 if let Some(watcher) = watcher {
@@ -264,7 +285,7 @@ impl DatagramSocket {
                 return;
             }
             let waiting = std::mem::take(&mut self.senders().waiting);
-            waiting.into_iter().for_each(Waker::wake);
+            waiting.into_values().for_each(Waker::wake);
         }
     }
 
@@ -294,9 +315,14 @@ impl DatagramSocket {
         matches!(self.local.socket(), Some(SocketAddr::V6(_)))
     }
 
-    /// Whether a datagram came from this socket: an echo of it would run in circles.
+    /// Whether a datagram came from this socket: an echo of it would run in circles. Of an address
+    /// that is good for one link only, the sender's has the interface, but what was asked has not.
     pub(crate) fn is_own(&self, from: &Addr, asked: Option<IpAddr>) -> bool {
-        *from != Addr::UNNAMED && *from == self.local_for(asked)
+        let own = self.local_for(asked);
+        match (from.socket(), own.socket()) {
+            (Some(from), Some(own)) => (from.ip(), from.port()) == (own.ip(), own.port()),
+            _ => *from != Addr::UNNAMED && *from == own,
+        }
     }
 
     /// Multicast and broadcast options of a UDP socket.
@@ -309,6 +335,49 @@ impl DatagramSocket {
     }
 }
 
+/// Whether a send may have failed for the address that it was to leave from. What a datagram was sent
+/// to is not always one: over a socket of both families the system tells that of an IPv4 broadcast.
+fn is_of_source(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, InvalidInput, NetworkUnreachable};
+    matches!(error.kind(), AddrNotAvailable | InvalidInput | NetworkUnreachable)
+}
+
 fn wrong_family() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the address is not of the socket's family")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_session_that_asks_again_waits_once() {
+        use std::os::unix::net::UnixDatagram;
+        let (own, _peer) = UnixDatagram::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        while own.send(b"full").is_ok() {}
+        let socket = DatagramSocket::unix(own, None).unwrap();
+        let batch = [Outgoing { data: Bytes::from_static(b"!"), to: None, source: None }];
+        let cx = Context::from_waker(Waker::noop());
+        for session in [1, 2, 1, 1] {
+            assert!(socket.poll_send_shared(&cx, session, &batch).is_pending());
+        }
+        assert_eq!(socket.senders().waiting.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_address_of_one_link_is_known_as_its_own() {
+        let Ok(socket) = StdUdpSocket::bind("[::]:0") else { return }; // there may be no IPv6
+        socket.set_nonblocking(true).unwrap();
+        let socket = DatagramSocket::udp(socket).unwrap();
+        let port = socket.local().socket().unwrap().port();
+        let ip = "fe80::1".parse().unwrap();
+        let from = |port| Addr::from(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, 7)));
+        assert!(socket.is_own(&from(port), Some(ip.into())));
+        assert!(!socket.is_own(&from(port ^ 1), Some(ip.into())));
+        assert!(!socket.is_own(&from(port), Some("fe80::2".parse().unwrap())));
+    }
 }

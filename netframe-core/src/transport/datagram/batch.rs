@@ -249,7 +249,10 @@ fn destination(cmsgs: impl Iterator<Item = ControlMessageOwned>) -> Option<IpAdd
         }
         _ => None,
     });
-    to.next().filter(|to| !to.is_multicast())
+    to.next().filter(|to| match to.to_canonical() {
+        IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast(),
+        IpAddr::V6(v6) => !v6.is_multicast(),
+    })
 }
 
 fn from_unix(addr: &UnixAddr) -> Addr {

@@ -5,7 +5,6 @@ use std::net::UdpSocket;
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Channel, DatagramSocket};
 use crate::addr::Addr;
@@ -24,17 +23,6 @@ pub(crate) struct BoundSocket {
     raw: Raw,
     pub(crate) endpoint: Endpoint,
     pub(crate) bounds: Bounds,
-    pub(crate) passed_on: PassedOn,
-}
-
-/// Whether another service receives now what comes to a socket.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PassedOn(Arc<AtomicBool>);
-
-impl PassedOn {
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 #[derive(Debug)]
@@ -62,7 +50,7 @@ impl BoundSocket {
     }
 
     fn new(raw: Raw, endpoint: Endpoint, bounds: Bounds) -> Self {
-        Self { raw, endpoint, bounds, passed_on: PassedOn::default() }
+        Self { raw, endpoint, bounds }
     }
 
     /// The same socket again.
@@ -72,18 +60,7 @@ impl BoundSocket {
             #[cfg(unix)]
             Raw::Unix(file, socket) => Raw::Unix(file.clone(), socket.try_clone()?),
         };
-        let (endpoint, passed_on) = (self.endpoint.clone(), self.passed_on.clone());
-        Ok(Self { raw, endpoint, bounds: self.bounds, passed_on })
-    }
-
-    /// The same socket for a service that is to take over from this one.
-    pub(crate) fn for_a_successor(&self) -> io::Result<Self> {
-        Ok(Self { passed_on: PassedOn::default(), ..self.try_clone()? })
-    }
-
-    /// A successor receives from now on.
-    pub(crate) fn pass_on(&self) {
-        self.passed_on.0.store(true, Ordering::SeqCst);
+        Ok(Self { raw, endpoint: self.endpoint.clone(), bounds: self.bounds })
     }
 
     /// Ties it to the current runtime.
