@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::addr::Addr;
@@ -17,7 +16,7 @@ use crate::factory::{DynFactory, Factory};
 use crate::handle::Handle;
 use crate::home::Home;
 use crate::info::Origin;
-use crate::io::adopt;
+use crate::io::Io;
 use crate::limits::Limits;
 use crate::listener::{Connect, Incoming};
 use crate::resolve::{Resolve, ResolveError, SystemResolver};
@@ -139,15 +138,12 @@ impl ClientBuilder {
         Ok(Dialer { endpoint, connector, factory: self.factory, limits: self.limits })
     }
 
-    /// Runs the protocol on a stream that is open already.
+    /// Runs the protocol on a stream that is open already, as [`serve_io`].
     ///
     /// # Errors
     ///
     /// A limit cannot be.
-    pub fn adopt(
-        self,
-        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    ) -> Result<Client, Error> {
+    pub fn adopt(self, io: impl Io) -> Result<Client, Error> {
         self.limits.validate()?;
         Ok(start_on(io, &*self.factory, self.limits))
     }
@@ -161,7 +157,8 @@ impl fmt::Debug for ClientBuilder {
 
 /// Runs a protocol on a stream that is open already, to its end, with default limits.
 ///
-/// Any tokio stream does. A `TcpStream` keeps the ability to tell of resets at once.
+/// A `TcpStream`, a `UnixStream` or a `DuplexStream` is given as it is, any other tokio stream in an
+/// [`AnyIo`](crate::AnyIo).
 ///
 /// # Cancel safety
 ///
@@ -170,19 +167,12 @@ impl fmt::Debug for ClientBuilder {
 /// # Panics
 ///
 /// Outside of a tokio runtime.
-pub async fn serve_io(
-    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    factory: impl Factory,
-) -> CloseReason {
+pub async fn serve_io(io: impl Io, factory: impl Factory) -> CloseReason {
     start_on(io, &factory, Limits::default()).closed().await
 }
 
-fn start_on(
-    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    factory: &dyn DynFactory,
-    limits: Limits,
-) -> Client {
-    let incoming = Incoming::new(adopt(io), Addr::UNNAMED, Addr::UNNAMED);
+fn start_on(io: impl Io, factory: &dyn DynFactory, limits: Limits) -> Client {
+    let incoming = Incoming::new(io, Addr::UNNAMED, Addr::UNNAMED);
     let home = Home::start(Service::new("io", limits), None);
     Client { handle: start(incoming, EndpointKind::Custom, factory, &home) }
 }

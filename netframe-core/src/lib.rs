@@ -15,7 +15,7 @@
 //! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks |
 //! | [`DatagramProtocol`], [`datagrams`] | protocols that think in datagrams |
 //! | [`Limits`], [`CloseReason`], [`Stats`] | what bounds a connection, why it ended, what was counted |
-//! | [`Listen`], [`Connect`], [`Io`], [`Layer`] | where a transport of one's own plugs in |
+//! | [`Listen`], [`Connect`], [`Io`], [`AnyIo`], [`Layer`] | where a transport of one's own plugs in |
 //! | [`Resolve`] | where names are looked up |
 //! | [`testing`] | tests without a network |
 
@@ -79,7 +79,7 @@ pub use self::factory::{DynFactory, Factory, FactoryFn, factory_fn};
 pub use self::group::{Delivery, Group, GroupLimits, GroupStats, Member, Message, Policy};
 pub use self::handle::{Handle, TryWriteError};
 pub use self::info::{ConnectionId, ConnectionInfo, Extensions};
-pub use self::io::{BoxFuture, Io, Layer, Layered};
+pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
 pub use self::limits::{LimitError, Limits, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};

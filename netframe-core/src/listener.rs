@@ -92,7 +92,8 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// A connection over `io`, with the addresses of its two ends.
+    /// A connection over `io`, with the addresses of its two ends; [`AnyIo`](crate::AnyIo) makes an
+    /// `Io` of any tokio stream.
     pub fn new(io: impl Io, peer: Addr, local: Addr) -> Self {
         Self::over(Below::Io(Box::new(io)), peer, local)
     }

@@ -3,10 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use tokio::io::BufStream;
 use tokio::time::Instant;
 
 use netframe_core::transport::mem::MemNetwork;
-use netframe_core::{Client, CloseKind, Error, Server, Side, serve_io};
+use netframe_core::{AnyIo, Client, CloseKind, Error, Server, Side, serve_io};
 
 use crate::probe::{Probe, done, echo, why};
 use crate::world::{Net, World, limits};
@@ -20,6 +21,10 @@ on_every_transport! {
     a_factory_that_refuses_ends_the_client,
     serve_io_runs_any_stream,
     dropping_serve_io_aborts,
+}
+
+on_transports_with_reset! {
+    resets_and_aborts_pass_through_any_stream,
 }
 
 on_paused_clock! {
@@ -139,10 +144,33 @@ async fn serve_io_runs_any_stream(net: Net) {
 async fn dropping_serve_io_aborts(net: Net) {
     let world = World::start(net, echo).await;
     let (probe, mut seen) = Probe::new();
-    let serving = tokio::spawn(serve_io(world.connect().await, probe));
+    let serving = tokio::spawn(serve_io(world.connect().await.into_io(), probe));
     seen.made().await;
     serving.abort();
     assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Aborted));
+    world.stop().await;
+}
+
+async fn resets_and_aborts_pass_through_any_stream(net: Net) {
+    let (server, mut served) = Probe::new();
+    let world = World::start(net, server).await;
+    for reset in [true, false] {
+        let below = BufStream::new(world.connect().await.into_io());
+        let io = AnyIo::over(below, |buffered| buffered.get_mut());
+        let (probe, mut seen) = Probe::new();
+        let probe = probe.on_made(|_| Box::pin(std::future::pending()));
+        let client = Client::builder(probe).adopt(io).unwrap();
+        let peer = served.made().await;
+        seen.made().await;
+        if reset {
+            peer.abort();
+            seen.expect("lost reset by peer").await;
+            served.lost().await;
+        } else {
+            drop(client);
+            served.expect("lost reset by peer").await;
+        }
+    }
     world.stop().await;
 }
 
