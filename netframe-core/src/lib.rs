@@ -63,6 +63,25 @@ pub mod testing;
 pub mod transport;
 mod wheel;
 
+/// What an `impl` of [`Listen`], [`Connect`], [`Layer`], [`Resolve`] or [`BoxProtocol`] begins with: it
+/// lets them have `async fn`s. It is the macro of the crate `async-trait`.
+///
+/// ```
+/// use std::io;
+/// use netframe_core::{Addr, Connect, Incoming, async_trait, transport::mem};
+///
+/// struct ToNobody;
+///
+/// #[async_trait]
+/// impl Connect for ToNobody {
+///     async fn connect(&self) -> io::Result<Incoming> {
+///         let (_peer, stream) = mem::pair(1024);
+///         Ok(Incoming::new(stream, Addr::named("nobody"), Addr::UNNAMED))
+///     }
+/// }
+/// ```
+#[doc(no_inline)]
+pub use async_trait::async_trait;
 pub use bytes;
 
 pub use self::addr::Addr;

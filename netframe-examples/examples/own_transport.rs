@@ -14,13 +14,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use netframe::protocols::hello;
 use netframe::{
-    AnyIo, Endpoint, Incoming, Io, Listen, Result, Server, Stream, serve_io, stream_fn,
+    AnyIo, Endpoint, Incoming, Io, Listen, Result, Server, Stream, async_trait, serve_io, stream_fn,
 };
 
 /// Bytes that are moved at once.
