@@ -161,7 +161,10 @@ pub(crate) async fn bind(
             let sockets = Inherited::by_name(name).map_err(refused)?;
             sockets.into_iter().map(|socket| adopt(endpoint, needs, socket)).collect()
         }
-        _ => Err(unsupported(endpoint)),
+        (EndpointKind::Custom, _) => {
+            Err(unsupported(endpoint, "a listener of one's own is given to `listen_on`"))
+        }
+        _ => Err(not_built(endpoint)),
     }
 }
 
@@ -201,7 +204,15 @@ pub(crate) fn connector(
         }
         (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.connector(name))),
         (EndpointKind::Stdio, _) => Ok(Box::new(StdioConnector)),
-        _ => Err(unsupported(endpoint)),
+        (EndpointKind::Fd | EndpointKind::Systemd, _) => {
+            let what =
+                "an inherited socket is one to listen on; connect to the address it is bound to";
+            Err(unsupported(endpoint, what))
+        }
+        (EndpointKind::Custom, _) => {
+            Err(unsupported(endpoint, "a connector of one's own is given to `connect_with`"))
+        }
+        _ => Err(not_built(endpoint)),
     }
 }
 
@@ -221,17 +232,25 @@ pub(crate) fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Res
 /// Refuses layers, of which there is none yet.
 fn built(endpoint: &Endpoint) -> Result<(), Error> {
     match endpoint.layers().first() {
-        Some(layer) => Err(Error::Unsupported {
-            endpoint: Box::new(endpoint.clone()),
-            what: format!("the layer `{layer}`"),
-        }),
+        Some(layer) => Err(unsupported(endpoint, format!("the layer `{layer}` is not built yet"))),
         None => Ok(()),
     }
 }
 
-fn unsupported(endpoint: &Endpoint) -> Error {
-    Error::Unsupported {
-        endpoint: Box::new(endpoint.clone()),
-        what: format!("the kind `{}`", endpoint.kind()),
-    }
+fn not_built(endpoint: &Endpoint) -> Error {
+    let kind = endpoint.kind();
+    let what = match kind {
+        EndpointKind::Unix
+        | EndpointKind::UnixDatagram
+        | EndpointKind::Fd
+        | EndpointKind::Systemd => format!("this system has no `{kind}`"),
+        _ => format!(
+            "the kind `{kind}` is not built yet; tcp, udp, unix, unixgram, mem and stdio are"
+        ),
+    };
+    unsupported(endpoint, what)
+}
+
+fn unsupported(endpoint: &Endpoint, what: impl Into<String>) -> Error {
+    Error::Unsupported { endpoint: Box::new(endpoint.clone()), what: what.into() }
 }

@@ -97,10 +97,20 @@ async fn a_wrong_endpoint_is_an_error(net: Net) {
     assert!(matches!(Client::connect("nonsense", echo).await.unwrap_err(), Error::Endpoint(_)));
     let layered = format!("tls+{}", net.endpoint("layered"));
     assert!(Client::connect(&*layered, echo).await.is_err(), "not built yet");
-    assert!(matches!(
-        Client::connect("quic://127.0.0.1:9", echo).await.unwrap_err(),
-        Error::Unsupported { .. }
-    ));
+    for (endpoint, text) in [
+        ("quic://127.0.0.1:9", "the kind `quic` is not built yet; tcp, udp, unix, "),
+        (
+            "fd://3",
+            "an inherited socket is one to listen on; connect to the address it is bound to",
+        ),
+        ("systemd://web", "an inherited socket is one to listen on; "),
+        ("custom://own", "a connector of one's own is given to `connect_with`"),
+    ] {
+        let error = Client::connect(endpoint, echo).await.unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`{endpoint}`: {text}")), "{error}");
+    }
+    let error = Server::bind("custom://own", echo).await.unwrap_err();
+    assert!(error.to_string().ends_with("a listener of one's own is given to `listen_on`"));
     let taken = World::start(net, echo).await;
     let dialer = taken.dialer();
     let again = Server::builder(echo).network(dialer.network).listen(dialer.endpoint).unwrap();
