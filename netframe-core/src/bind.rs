@@ -229,6 +229,15 @@ pub(crate) fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Res
     })
 }
 
+/// Refuses what does not fit streams that the user opens: an endpoint of datagrams, or a protocol
+/// that needs them.
+pub(crate) fn carries_streams(endpoint: &Endpoint, needs: Needs) -> Result<(), Error> {
+    if endpoint.kind().is_datagram() {
+        return Err(unsupported(endpoint, "a connector of one's own opens streams, not datagrams"));
+    }
+    fits(endpoint, endpoint.kind(), needs)
+}
+
 /// Refuses layers, of which there is none yet.
 fn built(endpoint: &Endpoint) -> Result<(), Error> {
     match endpoint.layers().first() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use crate::addr::Addr;
-use crate::bind::connector;
+use crate::bind::{carries_streams, connector};
 use crate::close_reason::CloseReason;
 use crate::driver::Conn;
 use crate::endpoint::{Endpoint, EndpointKind};
@@ -129,12 +129,88 @@ impl ClientBuilder {
         Ok(Client { handle: dialer.start(incoming, &dialer.home()) })
     }
 
+    /// Connects by a connector of one's own, in the time that [`Limits::connect_timeout`] gives. Its
+    /// addresses, and what it published, are those of the connection.
+    ///
+    /// `endpoint` is what logs and errors say, such as `custom://name`, or the endpoint that is
+    /// reached in this way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`]; or `endpoint` is one of datagrams, which a connector does not open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{io, sync::Arc};
+    /// # use netframe_core::{ConnectionInfo, Protocol, Result, Transport, bytes::BytesMut};
+    /// # use netframe_core::transport::mem;
+    /// # struct Quiet;
+    /// # impl Protocol for Quiet {
+    /// #     async fn data_received(&mut self, _: &mut dyn Transport, d: &mut BytesMut) -> Result {
+    /// #         d.clear();
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// use netframe_core::{Addr, Client, Connect, Incoming, async_trait};
+    ///
+    /// struct Local;
+    ///
+    /// #[async_trait]
+    /// impl Connect for Local {
+    ///     async fn connect(&self) -> io::Result<Incoming> {
+    ///         let (peer, stream) = mem::pair(1024);
+    /// #       drop(peer);
+    ///         // … hand `peer` to whoever serves it
+    ///         Ok(Incoming::new(stream, Addr::named("somebody"), Addr::UNNAMED))
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result {
+    /// let quiet = |info: &ConnectionInfo| {
+    ///     assert_eq!(info.peer().name(), Some("somebody"));
+    ///     Quiet
+    /// };
+    /// let client = Client::builder(quiet).connect_with("custom://local", Local).await?;
+    /// # client.closed().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_with<E>(
+        self,
+        endpoint: E,
+        connector: impl Connect,
+    ) -> Result<Client, Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        let dialer = self.dialer_with(endpoint.try_into()?, connector)?;
+        let incoming = dialer.dial().await?;
+        Ok(Client { handle: dialer.start(incoming, &dialer.home()) })
+    }
+
     /// What opens connections to `endpoint`. Its errors are lasting ones: another attempt would
     /// meet them too.
     pub(crate) fn dialer(self, endpoint: Endpoint) -> Result<Dialer, Error> {
-        self.limits.validate()?;
         let needs = self.factory.needs();
         let connector = connector(&endpoint, needs, &self.network, &self.resolver)?;
+        self.dialer_over(endpoint, connector)
+    }
+
+    /// As [`dialer`](Self::dialer), by a connector of the user's own.
+    pub(crate) fn dialer_with(
+        self,
+        endpoint: Endpoint,
+        connector: impl Connect,
+    ) -> Result<Dialer, Error> {
+        carries_streams(&endpoint, self.factory.needs())?;
+        self.dialer_over(endpoint, Box::new(connector))
+    }
+
+    fn dialer_over(self, endpoint: Endpoint, connector: Box<dyn Connect>) -> Result<Dialer, Error> {
+        self.limits.validate()?;
         Ok(Dialer { endpoint, connector, factory: self.factory, limits: self.limits })
     }
 

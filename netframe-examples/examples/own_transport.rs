@@ -7,8 +7,8 @@
 //! `cargo run -p netframe-examples --example own_transport -- connect 127.0.0.1:7007`, prints what
 //! the server's protocol said, `Hello from the server!`.
 //!
-//! A transport is a stream, made an [`Io`], and for servers a [`Listen`] that such streams come from;
-//! a client takes a stream that is open.
+//! A transport is a stream, made an [`Io`]; for servers a [`Listen`] that such streams come from, and
+//! for clients a [`Connect`] that opens them.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use netframe::protocols::hello;
 use netframe::{
-    AnyIo, Endpoint, Incoming, Io, Listen, Result, Server, Stream, async_trait, serve_io, stream_fn,
+    AnyIo, Client, Connect, Endpoint, Incoming, Io, Listen, Result, Server, Stream, async_trait,
+    stream_fn,
 };
 
 /// Bytes that are moved at once.
@@ -106,6 +107,20 @@ impl Listen for Rot13Listener {
     }
 }
 
+/// Opens such streams.
+struct Rot13Connector {
+    addr: String,
+}
+
+#[async_trait]
+impl Connect for Rot13Connector {
+    async fn connect(&self) -> io::Result<Incoming> {
+        let stream = TcpStream::connect(&self.addr).await?;
+        let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+        Ok(Incoming::new(Rot13::over(stream), peer.into(), local.into()))
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -126,7 +141,6 @@ async fn serve(addr: &str) -> Result {
 }
 
 async fn connect(addr: &str) -> Result {
-    let stream = Rot13::over(TcpStream::connect(addr).await?);
     let greeter = stream_fn(|mut stream: Stream| async move {
         stream.write_all(b"Hello from the client!").await?;
         let mut answer = String::new();
@@ -134,7 +148,10 @@ async fn connect(addr: &str) -> Result {
         println!("{answer}");
         Ok(())
     });
-    println!("{}", serve_io(stream, greeter).await);
+    let endpoint = Endpoint::new_custom(format!("rot13/{addr}"))?;
+    let connector = Rot13Connector { addr: addr.to_owned() };
+    let client = Client::builder(greeter).connect_with(endpoint, connector).await?;
+    println!("{}", client.closed().await);
     Ok(())
 }
 

@@ -3,14 +3,17 @@
 use std::io;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::io::BufStream;
 use tokio::time::Instant;
 
 use netframe_core::transport::mem::MemNetwork;
-use netframe_core::{AnyIo, Client, CloseKind, Error, Server, Side, serve_io};
+use netframe_core::{
+    Addr, AnyIo, Client, CloseKind, Connect, EndpointKind, Error, Incoming, Server, Side, serve_io,
+};
 
 use crate::probe::{Probe, done, echo, why};
-use crate::world::{Net, World, limits};
+use crate::world::{Dialer, Net, World, limits};
 
 on_every_transport! {
     a_client_talks_to_a_server,
@@ -21,6 +24,9 @@ on_every_transport! {
     a_factory_that_refuses_ends_the_client,
     serve_io_runs_any_stream,
     dropping_serve_io_aborts,
+    a_connector_of_ones_own_opens_the_connection,
+    an_error_of_a_connector_of_ones_own_is_one_of_connecting,
+    a_connector_of_ones_own_opens_no_datagrams,
 }
 
 on_transports_with_reset! {
@@ -30,6 +36,7 @@ on_transports_with_reset! {
 on_paused_clock! {
     a_connect_that_takes_too_long_is_an_error,
     the_connect_timeout_may_be_never,
+    a_connector_of_ones_own_has_the_connect_timeout,
 }
 
 async fn a_client_talks_to_a_server(net: Net) {
@@ -209,4 +216,69 @@ async fn the_connect_timeout_may_be_never(net: Net) {
     let client = Client::builder(echo).network(network).limits(patient);
     let waiting = client.connect(net.endpoint("full"));
     tokio::time::timeout(Duration::from_secs(86_400), waiting).await.unwrap_err();
+}
+
+/// Connects to a world by itself; to none if there is none.
+struct Own(Option<Dialer>);
+
+#[derive(Debug, PartialEq)]
+struct Fact(&'static str);
+
+#[async_trait]
+impl Connect for Own {
+    async fn connect(&self) -> io::Result<Incoming> {
+        let Some(dialer) = &self.0 else { return Err(io::ErrorKind::HostUnreachable.into()) };
+        let stream = dialer.connect().await?.into_io();
+        let mut incoming = Incoming::new(stream, Addr::named("there"), Addr::named("here"));
+        incoming.publish(Fact("published"));
+        Ok(incoming)
+    }
+}
+
+async fn a_connector_of_ones_own_opens_the_connection(net: Net) {
+    let world = World::start(net, echo).await;
+    let (probe, mut seen) = Probe::new();
+    let probe = probe.on_made(|t| {
+        assert_eq!(
+            (t.info().peer().name(), t.info().local().name()),
+            (Some("there"), Some("here"))
+        );
+        assert_eq!(t.info().kind(), EndpointKind::Custom);
+        assert_eq!(t.get::<Fact>(), Some(&Fact("published")));
+        t.write(b"question");
+        done(t.close_write())
+    });
+    let own = Own(Some(world.dialer()));
+    let client = Client::builder(probe).connect_with("custom://own", own).await.unwrap();
+    for event in ["made", "data question", "eof ", "lost eof by peer"] {
+        seen.expect(event).await;
+    }
+    client.closed().await;
+    world.stop().await;
+}
+
+async fn an_error_of_a_connector_of_ones_own_is_one_of_connecting(_: Net) {
+    let client = Client::builder(echo).connect_with("custom://own", Own(None));
+    match client.await.unwrap_err() {
+        Error::Connect { endpoint, source } => {
+            assert_eq!(endpoint.to_string(), "custom://own");
+            assert_eq!(source.kind(), io::ErrorKind::HostUnreachable);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_connector_of_ones_own_opens_no_datagrams(_: Net) {
+    let client = Client::builder(echo).connect_with("udp://127.0.0.1:9", Own(None));
+    let error = client.await.unwrap_err().to_string();
+    assert_eq!(error, "`udp://127.0.0.1:9`: a connector of one's own opens streams, not datagrams");
+}
+
+async fn a_connector_of_ones_own_has_the_connect_timeout(net: Net) {
+    let (network, _listener) = full(net).await;
+    let own = Own(Some(Dialer::new(network, net.endpoint("full"))));
+    match Client::builder(echo).connect_with("custom://own", own).await.unwrap_err() {
+        Error::ConnectTimeout { after, .. } => assert_eq!(after, Duration::from_secs(10)),
+        other => panic!("{other:?}"),
+    }
 }
