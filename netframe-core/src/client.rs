@@ -25,11 +25,13 @@ use crate::transport::mem::MemNetwork;
 
 /// An open connection to a server, with its protocol running on it.
 ///
-/// Dropping it aborts the connection; await [`closed`](Self::closed) to let it run to its end.
+/// Dropping it aborts the connection; await [`closed`](Self::closed), or [`detach`](Self::detach) it,
+/// to let it run to its end.
 #[must_use = "dropping a client aborts its connection"]
 #[derive(Debug)]
 pub struct Client {
     handle: Handle,
+    detached: bool,
 }
 
 impl Client {
@@ -70,6 +72,13 @@ impl Client {
         self.handle.clone()
     }
 
+    /// Lets go of the connection, which runs on to its end as one of a server does; the handle still
+    /// reaches it.
+    pub fn detach(mut self) -> Handle {
+        self.detached = true;
+        self.handle()
+    }
+
     /// Waits for the end of the connection.
     ///
     /// # Cancel safety
@@ -79,11 +88,17 @@ impl Client {
     pub async fn closed(self) -> CloseReason {
         self.handle.closed().await
     }
+
+    fn of(handle: Handle) -> Self {
+        Self { handle, detached: false }
+    }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.handle.abort();
+        if !self.detached {
+            self.handle.abort();
+        }
     }
 }
 
@@ -126,7 +141,7 @@ impl ClientBuilder {
     {
         let dialer = self.dialer(endpoint.try_into()?)?;
         let incoming = dialer.dial().await?;
-        Ok(Client { handle: dialer.start(incoming, &dialer.home()) })
+        Ok(Client::of(dialer.start(incoming, &dialer.home())))
     }
 
     /// Connects by a connector of one's own, in the time that [`Limits::connect_timeout`] gives. Its
@@ -188,7 +203,7 @@ impl ClientBuilder {
     {
         let dialer = self.dialer_with(endpoint.try_into()?, connector)?;
         let incoming = dialer.dial().await?;
-        Ok(Client { handle: dialer.start(incoming, &dialer.home()) })
+        Ok(Client::of(dialer.start(incoming, &dialer.home())))
     }
 
     /// What opens connections to `endpoint`. Its errors are lasting ones: another attempt would
@@ -250,7 +265,7 @@ pub async fn serve_io(io: impl Io, factory: impl Factory) -> CloseReason {
 fn start_on(io: impl Io, factory: &dyn DynFactory, limits: Limits) -> Client {
     let incoming = Incoming::new(io, Addr::UNNAMED, Addr::UNNAMED);
     let home = Home::start(Service::new("io", limits), None);
-    Client { handle: start(incoming, EndpointKind::Custom, factory, &home) }
+    Client::of(start(incoming, EndpointKind::Custom, factory, &home))
 }
 
 /// Opens connections to one endpoint, one at a time, and runs a protocol on each.

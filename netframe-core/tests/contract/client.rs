@@ -18,6 +18,7 @@ use crate::world::{Dialer, Net, World, limits};
 on_every_transport! {
     a_client_talks_to_a_server,
     a_client_that_is_dropped_aborts,
+    a_client_that_is_detached_runs_to_its_end,
     a_handle_of_a_client_outlives_it,
     a_refused_connect_is_an_error_with_its_cause,
     a_wrong_endpoint_is_an_error,
@@ -69,6 +70,20 @@ async fn a_client_that_is_dropped_aborts(net: Net) {
     assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Aborted));
     let seen_as = if net == Net::Unix { CloseKind::Eof } else { CloseKind::Reset };
     assert_eq!(why(&served.lost().await), (Side::Peer, seen_as));
+    world.stop().await;
+}
+
+async fn a_client_that_is_detached_runs_to_its_end(net: Net) {
+    let world = World::start(net, echo).await;
+    let dialer = world.dialer();
+    let (probe, mut seen) = Probe::new();
+    let client = Client::builder(probe).network(dialer.network).connect(dialer.endpoint);
+    let handle = client.await.unwrap().detach();
+    handle.write("question").await.unwrap();
+    seen.made().await;
+    seen.expect("data question").await;
+    handle.close_write();
+    assert_eq!(why(&seen.lost().await), (Side::Peer, CloseKind::Eof));
     world.stop().await;
 }
 
