@@ -167,6 +167,10 @@ impl Core {
         self.flags.set(Flags::FIN_WANTED);
     }
 
+    pub(crate) fn is_fin_wanted(&self) -> bool {
+        self.flags.any(Flags::FIN_WANTED)
+    }
+
     /// Asks for our FIN, and is ready when it has left.
     pub(crate) fn poll_close_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.close_write();
