@@ -125,6 +125,24 @@ impl Handle {
         .await;
     }
 
+    /// Waits until the server of the connection drains, or the connection ends: for who runs beside
+    /// the protocol, or in a [`Stream`](crate::Stream). A protocol is told by
+    /// [`draining`](crate::Protocol::draining).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future loses nothing.
+    pub async fn draining(&self) {
+        self.wait(Awaited::Change, |core| {
+            if core.is_drained() || core.reason().is_some() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

@@ -1,5 +1,6 @@
 //! [`stream_fn`]: straight-line async code instead of callbacks, over the same connection core.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -10,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::connection::Core;
 use crate::factory::Factory;
 use crate::handle::Handle;
 use crate::info::ConnectionInfo;
@@ -19,9 +21,21 @@ use crate::transport::Transport;
 
 /// A factory from an async function that is given each connection as a [`Stream`].
 ///
-/// The connection closes when the function returns, and ends with its error if there is one. All
-/// limits and timeouts of callbacks hold; on a reset, an abort or a system timeout the function is
-/// dropped where it waits.
+/// The connection closes in order when the function returns: what was written leaves, then FIN. An
+/// `Err` closes it so too, and is the close reason; [`Stream::abort`] resets it instead. All limits
+/// and timeouts of callbacks hold; on a reset, an abort or a system timeout the function is dropped
+/// where it waits.
+///
+/// # Drain
+///
+/// When the server drains, a stream that is idle reads EOF, as if the peer had sent its FIN: one that
+/// waits in a read, finds nothing there, and has written since it last read anything, or read nothing
+/// yet. So a request that has come in part is waited for, and one that is being answered is answered.
+/// A function that never answers, or waits for something else, is dropped at the deadline; it may
+/// await [`Handle::draining`], and one that an EOF would mislead, such as a relay, calls
+/// [`Stream::ignore_drain`].
+///
+/// # Examples
 ///
 /// ```
 /// use netframe_core::{Stream, stream_fn};
@@ -115,9 +129,25 @@ impl Stream {
         &self.info
     }
 
+    /// A fact of type `T` about the connection, such as the `PeerCredentials` of a Unix socket.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.info.get()
+    }
+
     /// A handle to the connection.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Ends the connection at once, with a reset: what is queued is dropped, and so is the function
+    /// of [`stream_fn`] where it next waits.
+    pub fn abort(&self) {
+        self.handle.abort();
+    }
+
+    /// From now on a drain does not end what is read: see [`stream_fn`].
+    pub fn ignore_drain(&self) {
+        self.handle.shared().change(Core::ignore_drain);
     }
 }
 

@@ -12,6 +12,8 @@ impl Core {
     pub(crate) fn close(&mut self) {
         let cause = if self.flags.any(Flags::EOF_SEEN) {
             Cause::new(Side::Peer, CloseKind::Eof)
+        } else if self.flags.any(Flags::DRAIN_EOF) {
+            Cause::new(Side::System, CloseKind::Shutdown)
         } else {
             Cause::new(Side::Local, CloseKind::Closed)
         };

@@ -102,6 +102,12 @@ flags! {
     FED = 37;
     /// A handler waits.
     PENDING = 38;
+    /// A stream was given bytes since it last wrote.
+    HEARD = 39;
+    /// A drain does not end the input of a stream.
+    STAYS = 40;
+    /// The drain has ended the input of a stream.
+    DRAIN_EOF = 41;
 }
 
 impl Flags {

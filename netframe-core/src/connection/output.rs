@@ -160,6 +160,8 @@ impl Core {
             return Poll::Pending;
         }
         self.write(&[data], limits);
+        self.flags.unset(Flags::HEARD);
+        self.read_before_drain_eof();
         Poll::Ready(Ok(data.len()))
     }
 

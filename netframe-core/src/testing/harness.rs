@@ -228,7 +228,7 @@ impl<P: Protocol> Harness<P> {
                     wakes.wake();
                     self.reason = Some(reason);
                 }
-                Next::Wait { .. } | Next::Broken => return,
+                Next::Wait { .. } | Next::Broken | Next::EndInput => return,
             }
         }
     }

@@ -20,6 +20,12 @@ on_every_transport! {
     a_close_ends_a_stream_that_reads,
     the_halves_of_a_stream_work_in_two_tasks,
     two_streams_forward_to_each_other,
+    a_drain_ends_the_input_of_an_idle_stream,
+    a_drain_does_not_end_what_waits_unread,
+    a_drain_waits_for_the_rest_of_a_request,
+    a_stream_may_ignore_a_drain,
+    a_handle_tells_of_a_drain,
+    an_abort_resets,
 }
 
 on_transports_with_reset! {
@@ -315,6 +321,109 @@ async fn two_streams_forward_to_each_other(net: Net) {
     forward.await.unwrap();
     drop((a, b));
     drop(world);
+}
+
+/// Answers every three bytes.
+async fn in_threes(mut stream: Stream) -> netframe_core::Result {
+    let mut three = [0; 3];
+    while stream.read(&mut three[..1]).await? > 0 {
+        stream.read_exact(&mut three[1..]).await?;
+        stream.write_all(&three).await?;
+    }
+    Ok(())
+}
+
+async fn a_drain_ends_the_input_of_an_idle_stream(net: Net) {
+    let (world, mut handles) = world(net, in_threes).await;
+    let (mut silent, mut answered) = (world.connect().await, world.connect().await);
+    answered.ping(b"abcdef").await;
+    world.until(|stats| stats.bytes_out == 6).await;
+    let report = world.stop().await;
+    assert_eq!((report.drained, report.aborted), (2, 0));
+    assert_eq!(silent.receive_all().await, b"");
+    assert_eq!(answered.receive_all().await, b"");
+    for _ in 0..2 {
+        let reason = handles.recv().await.unwrap().closed().await;
+        assert_eq!(why(&reason), (Side::System, CloseKind::Shutdown));
+    }
+}
+
+async fn a_drain_does_not_end_what_waits_unread(net: Net) {
+    let world = World::start(net, stream_fn(in_threes)).await;
+    // What waits unread when the drain begins is answered before the end.
+    let mut client = world.dialer().connect_unseen(b"abcdef").await;
+    let stopping = tokio::spawn(world.stop());
+    assert_eq!(client.receive_all().await, b"abcdef");
+    drop(client);
+    stopping.await.unwrap();
+}
+
+async fn a_drain_waits_for_the_rest_of_a_request(net: Net) {
+    let world = World::start(net, stream_fn(in_threes)).await;
+    let mut client = world.connect().await;
+    client.ping(b"abc").await;
+    client.send("de").await;
+    world.until(|stats| stats.bytes_in == 5).await;
+    let stopping = tokio::spawn(world.stop());
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    assert!(!stopping.is_finished());
+    client.send("f").await;
+    assert_eq!(client.receive_all().await, b"def");
+    drop(client);
+    stopping.await.unwrap();
+}
+
+async fn a_stream_may_ignore_a_drain(net: Net) {
+    let (world, _handles) = world(net, |stream| {
+        stream.ignore_drain();
+        in_threes(stream)
+    })
+    .await;
+    let mut client = world.connect().await;
+    client.ping(b"abc").await;
+    let stopping = tokio::spawn(world.stop());
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    client.ping(b"def").await;
+    assert!(!stopping.is_finished());
+    client.half_close().await;
+    assert_eq!(client.receive_all().await, b"");
+    drop(client);
+    stopping.await.unwrap();
+}
+
+async fn a_handle_tells_of_a_drain(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        let handle = stream.handle();
+        stream.write_all(b"hello").await?;
+        handle.draining().await;
+        stream.write_all(b", goodbye").await?;
+        Ok(())
+    })
+    .await;
+    let mut client = world.connect().await;
+    assert_eq!(client.receive(5).await, b"hello");
+    let stopping = tokio::spawn(world.stop());
+    assert_eq!(client.receive_all().await, b", goodbye");
+    drop(client);
+    assert_eq!(stopping.await.unwrap().drained, 1);
+    handles.recv().await.unwrap().draining().await; // so does the end
+}
+
+async fn an_abort_resets(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        stream.read_u8().await?;
+        stream.write_all(b"last words").await?;
+        stream.abort();
+        std::future::pending().await
+    })
+    .await;
+    let mut client = world.connect().await;
+    client.send("?").await;
+    assert_eq!(client.receive_reset().await, b"");
+    let reason = handles.recv().await.unwrap().closed().await;
+    assert_eq!(why(&reason), (Side::Local, CloseKind::Aborted));
+    assert_eq!(reason.bytes_unsent(), 10);
+    world.stop().await;
 }
 
 async fn a_silent_stream_ends_by_the_idle_timeout(net: Net) {
