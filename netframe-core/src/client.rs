@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::factory::{DynFactory, Factory};
 use crate::handle::Handle;
 use crate::home::Home;
-use crate::info::Origin;
+use crate::info::{ConnectionInfo, Origin};
 use crate::io::Io;
 use crate::limits::Limits;
 use crate::listener::{Connect, Incoming};
@@ -23,7 +23,10 @@ use crate::resolve::{Resolve, ResolveError, SystemResolver};
 use crate::service::Service;
 use crate::transport::mem::MemNetwork;
 
-/// An open connection to a server, with its protocol running on it.
+/// An open connection to a server, with its protocol running on it. [`Stream::connect`] opens one
+/// for straight-line code instead.
+///
+/// [`Stream::connect`]: crate::Stream::connect
 ///
 /// Dropping it aborts the connection; await [`closed`](Self::closed), or [`detach`](Self::detach) it,
 /// to let it run to its end.
@@ -141,7 +144,7 @@ impl ClientBuilder {
     {
         let dialer = self.dialer(endpoint.try_into()?)?;
         let incoming = dialer.dial().await?;
-        Ok(Client::of(dialer.start(incoming, &dialer.home())))
+        Ok(Client::of(dialer.start(incoming, &dialer.home()).0))
     }
 
     /// Connects by a connector of one's own, in the time that [`Limits::connect_timeout`] gives. Its
@@ -203,7 +206,7 @@ impl ClientBuilder {
     {
         let dialer = self.dialer_with(endpoint.try_into()?, connector)?;
         let incoming = dialer.dial().await?;
-        Ok(Client::of(dialer.start(incoming, &dialer.home())))
+        Ok(Client::of(dialer.start(incoming, &dialer.home()).0))
     }
 
     /// What opens connections to `endpoint`. Its errors are lasting ones: another attempt would
@@ -265,7 +268,7 @@ pub async fn serve_io(io: impl Io, factory: impl Factory) -> CloseReason {
 fn start_on(io: impl Io, factory: &dyn DynFactory, limits: Limits) -> Client {
     let incoming = Incoming::new(io, Addr::UNNAMED, Addr::UNNAMED);
     let home = Home::start(Service::new("io", limits), None);
-    Client::of(start(incoming, EndpointKind::Custom, factory, &home))
+    Client::of(start(incoming, EndpointKind::Custom, factory, &home).0)
 }
 
 /// Opens connections to one endpoint, one at a time, and runs a protocol on each.
@@ -302,7 +305,7 @@ impl Dialer {
     }
 
     /// Runs the protocol on a connection. The one before it in `home` has ended.
-    pub(crate) fn start(&self, incoming: Incoming, home: &Arc<Home>) -> Handle {
+    pub(crate) fn start(&self, incoming: Incoming, home: &Arc<Home>) -> (Handle, ConnectionInfo) {
         start(incoming, self.endpoint.kind(), &*self.factory, home)
     }
 }
@@ -312,12 +315,12 @@ fn start(
     kind: EndpointKind,
     factory: &dyn DynFactory,
     home: &Arc<Home>,
-) -> Handle {
+) -> (Handle, ConnectionInfo) {
     let acquired = home.service.permits.try_acquire();
     debug_assert!(acquired, "limits are valid, so that one connection has a permit");
     let origin = Arc::new(Origin::new(kind, incoming.local.clone()));
     let conn = Conn::start(incoming, &origin, home);
-    let handle = Handle::new(Arc::clone(conn.shared()));
+    let opened = (Handle::new(Arc::clone(conn.shared())), conn.info().clone());
     factory.spawn(conn);
-    handle
+    opened
 }

@@ -80,7 +80,11 @@ impl Handle {
 
     /// Ends the connection in order, as [`Transport::close`](crate::Transport::close) does.
     pub fn close(&self) {
-        self.shared.change(Core::close);
+        let wakes = self.shared.change(|core| {
+            core.close();
+            core.wake_all()
+        });
+        wakes.wake();
     }
 
     /// Ends the connection at once; a pending handler is dropped.
@@ -140,6 +144,17 @@ impl Handle {
                 Poll::Pending
             }
         })
+        .await;
+    }
+
+    /// Waits until a handle closes the connection.
+    pub(crate) async fn closing(&self) {
+        self.wait(
+            Awaited::Change,
+            |core| {
+                if core.is_closing() { Poll::Ready(()) } else { Poll::Pending }
+            },
+        )
         .await;
     }
 

@@ -12,7 +12,7 @@
 //! | [`Endpoint`] | where to listen or connect |
 //! | [`Handle`], [`Mailbox`] | a connection for other tasks and threads |
 //! | [`Group`] | the same message to many connections, whatever their speed |
-//! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks |
+//! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks, for either side |
 //! | [`DatagramProtocol`], [`datagrams`] | protocols that think in datagrams |
 //! | [`Limits`], [`CloseReason`], [`Stats`] | what bounds a connection, why it ended, what was counted |
 //! | [`Listen`], [`Connect`], [`Io`], [`AnyIo`], [`Layer`] | where a transport of one's own plugs in |
@@ -111,5 +111,5 @@ pub use self::reconnect::{
 pub use self::resolve::{Resolve, ResolveError, SystemResolver};
 pub use self::server::{DRAIN_DEADLINE, DrainReport, Server, ServerBuilder};
 pub use self::service::{DatagramStats, Stats};
-pub use self::stream::{Stream, StreamFn, StreamProtocol, stream_fn};
+pub use self::stream::{Stream, StreamBuilder, StreamFn, StreamProtocol, stream_fn};
 pub use self::transport::{Datagrams, Residue, Spawned, Transport};

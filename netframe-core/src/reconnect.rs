@@ -371,7 +371,7 @@ impl Attempts {
     /// Opens a connection and checks it.
     async fn attempt(&self) -> Result<Handle, ReconnectError> {
         let incoming = self.dialer.dial().await.map_err(ReconnectError::Connect)?;
-        let unchecked = Unchecked(Some(self.dialer.start(incoming, &self.home)));
+        let unchecked = Unchecked(Some(self.dialer.start(incoming, &self.home).0));
         tokio::select! {
             biased; // one that the factory refused is not checked
             reason = unchecked.handle().closed() => return Err(ReconnectError::Lost(reason)),

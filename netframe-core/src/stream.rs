@@ -1,4 +1,7 @@
-//! [`stream_fn`]: straight-line async code instead of callbacks, over the same connection core.
+//! [`stream_fn`] and [`Stream`]: straight-line async code instead of callbacks, over the same
+//! connection core.
+
+mod builder;
 
 use std::any::Any;
 use std::fmt;
@@ -11,7 +14,10 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub use self::builder::StreamBuilder;
 use crate::connection::Core;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
 use crate::factory::Factory;
 use crate::handle::Handle;
 use crate::info::ConnectionInfo;
@@ -102,7 +108,7 @@ where
     const NEEDS: Needs = Needs::Stream;
 
     async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
-        let stream = Stream { handle: t.handle(), info: t.info().clone() };
+        let stream = Stream { handle: t.handle(), info: t.info().clone(), owns: false };
         (self.f)(stream).await?;
         t.close();
         Ok(())
@@ -118,12 +124,69 @@ where
 /// Reads take what the peer sent; nothing is read before it is asked for. Writes are queued, wait
 /// while the queue is above its watermarks, and leave when the task next waits. `shutdown` flushes
 /// and sends FIN.
+///
+/// One that was [connected](Self::connect) owns its connection: dropping it closes that in order, as
+/// the return of the function does for a stream of [`stream_fn`]. What was written leaves in the
+/// background, while the runtime lives.
 pub struct Stream {
     handle: Handle,
     info: ConnectionInfo,
+    owns: bool,
 }
 
 impl Stream {
+    /// Connects to `endpoint`, with default limits.
+    ///
+    /// The limits and timeouts of every connection hold, such as the idle timeout of 5 min. When the
+    /// connection has ended, reads and writes fail, and [`Handle::closed`] tells why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`](crate::Client::connect); or the endpoint is one of datagrams.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use netframe_core::{Result, Server, stream_fn};
+    /// use netframe_core::Stream;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result {
+    /// # let server = Server::bind("mem://greeter", stream_fn(|mut stream: Stream| async move {
+    /// #     let mut name = String::new();
+    /// #     stream.read_to_string(&mut name).await?;
+    /// #     stream.write_all(format!("hello {name}").as_bytes()).await?;
+    /// #     Ok(())
+    /// # })).await?;
+    /// let mut stream = Stream::connect("mem://greeter").await?;
+    /// stream.write_all(b"Ada").await?;
+    /// stream.shutdown().await?;
+    /// let mut answer = String::new();
+    /// stream.read_to_string(&mut answer).await?;
+    /// assert_eq!(answer, "hello Ada");
+    /// # drop(stream);
+    /// # server.shutdown(std::time::Duration::from_secs(9)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect<E>(endpoint: E) -> Result<Self, Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        Self::builder().connect(endpoint).await
+    }
+
+    /// A stream with limits, a network, a resolver or a connector of its own.
+    pub fn builder() -> StreamBuilder {
+        StreamBuilder::new()
+    }
+
     /// Who is connected, and how.
     pub fn info(&self) -> &ConnectionInfo {
         &self.info
@@ -148,6 +211,14 @@ impl Stream {
     /// From now on a drain does not end what is read: see [`stream_fn`].
     pub fn ignore_drain(&self) {
         self.handle.shared().change(Core::ignore_drain);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.owns {
+            self.handle.close();
+        }
     }
 }
 

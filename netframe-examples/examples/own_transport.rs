@@ -19,8 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use netframe::protocols::hello;
 use netframe::{
-    AnyIo, Client, Connect, Endpoint, Incoming, Io, Listen, Result, Server, Stream, async_trait,
-    stream_fn,
+    AnyIo, Connect, Endpoint, Incoming, Io, Listen, Result, Server, Stream, async_trait,
 };
 
 /// Bytes that are moved at once.
@@ -141,17 +140,13 @@ async fn serve(addr: &str) -> Result {
 }
 
 async fn connect(addr: &str) -> Result {
-    let greeter = stream_fn(|mut stream: Stream| async move {
-        stream.write_all(b"Hello from the client!").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        println!("{answer}");
-        Ok(())
-    });
     let endpoint = Endpoint::new_custom(format!("rot13/{addr}"))?;
     let connector = Rot13Connector { addr: addr.to_owned() };
-    let client = Client::builder(greeter).connect_with(endpoint, connector).await?;
-    println!("{}", client.closed().await);
+    let mut stream = Stream::builder().connect_with(endpoint, connector).await?;
+    stream.write_all(b"Hello from the client!").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    println!("{answer}");
     Ok(())
 }
 

@@ -61,8 +61,12 @@ impl Core {
             self.flags.set(Flags::HEARD);
             return Poll::Ready(Ok(bytes));
         }
-        if self.flags.any(Flags::EOF_SEEN | Flags::DRAIN_EOF) {
+        let eof = self.flags.any(Flags::EOF_SEEN | Flags::DRAIN_EOF);
+        if eof && !self.flags.any(Flags::CLOSING) {
             return Poll::Ready(Ok(Bytes::new()));
+        }
+        if self.flags.any(Flags::IO_FAILED) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         if self.flags.any(Flags::ABORTED | Flags::CLOSING) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

@@ -3,9 +3,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
 use tokio::sync::mpsc;
 
-use netframe_core::{CloseKind, Handle, Limits, Side, Stream, TimeoutKind, stream_fn};
+use netframe_core::{CloseKind, Error, Handle, Limits, Side, Stream, TimeoutKind, stream_fn};
 
-use crate::probe::why;
+use crate::probe::{Probe, done, why};
 use crate::world::{Net, World, limits, pattern};
 
 on_every_transport! {
@@ -26,14 +26,19 @@ on_every_transport! {
     a_stream_may_ignore_a_drain,
     a_handle_tells_of_a_drain,
     an_abort_resets,
+    a_stream_that_is_connected_owns_its_connection,
+    a_close_ends_a_stream_that_is_connected,
+    a_stream_is_not_connected_to_datagrams,
 }
 
 on_transports_with_reset! {
     a_stream_is_dropped_on_reset,
+    a_stream_that_is_connected_is_told_of_a_reset,
 }
 
 on_paused_clock! {
     a_silent_stream_ends_by_the_idle_timeout,
+    a_silent_stream_that_is_connected_does_so_too,
 }
 
 async fn a_stream_copies_both_ways(net: Net) {
@@ -442,4 +447,71 @@ async fn a_silent_stream_ends_by_the_idle_timeout(net: Net) {
     drop(client);
     let idle = CloseKind::Timeout(TimeoutKind::Idle);
     world.until(|stats| stats.closed(idle) == 1).await;
+}
+
+async fn connected(world: &World) -> Stream {
+    let dialer = world.dialer();
+    Stream::builder().network(dialer.network).connect(dialer.endpoint).await.unwrap()
+}
+
+async fn a_stream_that_is_connected_owns_its_connection(net: Net) {
+    let (server, mut seen) = Probe::new();
+    let server = server.on_data(|t, data| done(t.write(&data.split())));
+    let world = World::start(net, server).await;
+    let mut stream = connected(&world).await;
+    assert_eq!(stream.info().kind(), world.server.endpoint().kind());
+    seen.made().await;
+    for _ in 0..3 {
+        stream.write_all(b"ping").await.unwrap();
+        seen.expect("data ping").await;
+        let mut pong = [0; 4];
+        stream.read_exact(&mut pong).await.unwrap();
+        assert_eq!(&pong, b"ping");
+    }
+    let handle = stream.handle();
+    stream.write_all(b"last").await.unwrap();
+    drop(stream);
+    for event in ["data last", "eof ", "lost eof by peer"] {
+        seen.expect(event).await;
+    }
+    assert_eq!(why(&handle.closed().await), (Side::Local, CloseKind::Closed));
+    world.stop().await;
+}
+
+async fn a_close_ends_a_stream_that_is_connected(net: Net) {
+    let (server, _seen) = Probe::new();
+    let world = World::start(net, server).await;
+    let mut stream = connected(&world).await;
+    let handle = stream.handle();
+    let reading = tokio::spawn(async move { stream.read_u8().await.unwrap_err().kind() });
+    tokio::task::yield_now().await;
+    handle.close();
+    assert_eq!(reading.await.unwrap(), std::io::ErrorKind::ConnectionAborted);
+    world.stop().await;
+}
+
+async fn a_stream_is_not_connected_to_datagrams(_: Net) {
+    let error = Stream::connect("udp://127.0.0.1:9").await.unwrap_err();
+    assert!(matches!(error, Error::NeedsStream { .. }), "{error}");
+}
+
+async fn a_stream_that_is_connected_is_told_of_a_reset(net: Net) {
+    let (server, mut seen) = Probe::new();
+    let world = World::start(net, server).await;
+    let mut stream = connected(&world).await;
+    seen.made().await.abort();
+    assert_eq!(stream.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(stream.write(b"x").await.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    world.stop().await;
+}
+
+async fn a_silent_stream_that_is_connected_does_so_too(net: Net) {
+    let world = World::start(net, stream_fn(in_threes)).await;
+    let dialer = world.dialer();
+    let idle = limits(|l| l.idle_timeout = std::time::Duration::from_secs(10).into());
+    let stream = Stream::builder().limits(idle).network(dialer.network).connect(dialer.endpoint);
+    let mut stream = stream.await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
+    let idle = CloseKind::Timeout(TimeoutKind::Idle);
+    assert_eq!(why(&stream.handle().closed().await), (Side::System, idle));
 }
