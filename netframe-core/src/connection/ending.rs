@@ -123,6 +123,7 @@ impl Core {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             bytes_unsent: unsent,
+            close_timed_out: self.flags.any(Flags::CLOSE_TIMED_OUT),
         }
     }
 

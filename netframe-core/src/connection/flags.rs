@@ -108,6 +108,8 @@ flags! {
     STAYS = 40;
     /// The drain has ended the input of a stream.
     DRAIN_EOF = 41;
+    /// A close was cut off by its timeout.
+    CLOSE_TIMED_OUT = 42;
 }
 
 impl Flags {
