@@ -24,7 +24,8 @@ use crate::transport::Transport;
 /// the same core decides what is delivered, held back, flushed and closed.
 ///
 /// Handlers must not wait for anything but `drain`, which the harness satisfies by taking the
-/// queue; for others use [`serve`](super::serve).
+/// queue, as long as the [peer reads](Self::set_reading_peer); for others use
+/// [`serve`](super::serve).
 ///
 /// ```
 /// use netframe_core::testing::Harness;
@@ -159,7 +160,8 @@ impl<P: Protocol> Harness<P> {
         self.settle();
     }
 
-    /// Whether the peer takes what is written; true at first.
+    /// Whether the peer takes what is written; true at first. While it does not, a handler that
+    /// waits in `drain` would wait for ever, and panics.
     pub fn set_reading_peer(&mut self, reading: bool) {
         self.reading_peer = reading;
         self.settle();
@@ -347,7 +349,8 @@ fn run(handler: impl Future<Output = Result>, flush: &mut dyn FnMut() -> bool) -
         }
         assert!(
             flush(),
-            "the handler waits for something that a harness cannot give; use `testing::serve`"
+            "the handler waits for what a harness cannot give, or for a peer that does not read; use \
+             `testing::serve`"
         );
     }
 }
