@@ -160,7 +160,7 @@ impl ClientBuilder {
     /// # Examples
     ///
     /// ```
-    /// # use std::{io, sync::Arc};
+    /// # use std::io;
     /// # use netframe_core::{ConnectionInfo, Protocol, Result, Transport, bytes::BytesMut};
     /// # use netframe_core::transport::mem;
     /// # struct Quiet;

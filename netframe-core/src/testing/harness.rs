@@ -131,8 +131,9 @@ impl<P: Protocol> Harness<P> {
         self.settle();
     }
 
-    /// Takes the datagrams that were sent since the last time.
+    /// Takes the datagrams that were sent since the last time, also through a handle.
     pub fn take_sent(&mut self) -> Vec<SentDatagram> {
+        self.settle();
         std::mem::take(&mut self.sent)
     }
 
@@ -185,7 +186,7 @@ impl<P: Protocol> Harness<P> {
         self.settle();
     }
 
-    /// Looks again: after a change through a handle.
+    /// Looks again, after a change through a handle; what takes something does so by itself.
     pub fn settle(&mut self) {
         while self.reason.is_none() && !self.switched {
             let (read, write) = (self.input.is_empty(), !self.reading_peer);
@@ -235,8 +236,9 @@ impl<P: Protocol> Harness<P> {
         }
     }
 
-    /// Takes what the peer has read since the last time.
+    /// Takes what the peer has read since the last time, also of what a handle wrote.
     pub fn take_written(&mut self) -> BytesMut {
+        self.settle();
         self.written.split()
     }
 
