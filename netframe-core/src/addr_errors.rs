@@ -63,9 +63,14 @@ impl std::error::Error for AddrErrors {}
 
 /// Whether this machine does not have the address, or nothing of its family.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
+
+#[cfg(not(windows))]
+const EAFNOSUPPORT: i32 = libc::EAFNOSUPPORT;
+/// WSAEAFNOSUPPORT: sockets have numbers of their own there.
+#[cfg(windows)]
+const EAFNOSUPPORT: i32 = 10_047;
 
 fn has_no_way(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NetworkUnreachable || is_absent(error)

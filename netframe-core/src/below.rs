@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(unix)]
 pub(crate) use self::socket::Socket;
 use crate::connection::WriteQueue;
-use crate::io::{Io, adopt};
+use crate::io::{AnyIo, Io};
 use crate::transport::datagram::Channel;
 
 /// What is below a connection.
@@ -30,7 +30,7 @@ pub(crate) enum Below {
 impl Below {
     /// Nothing, in place of a stream that is over.
     pub(crate) fn nothing() -> Self {
-        Self::Io(adopt(tokio::io::empty()))
+        Self::Io(Box::new(AnyIo::new(tokio::io::empty())))
     }
 
     /// The stream as one that reads and writes by itself. A polled socket is not to be polled any

@@ -153,7 +153,7 @@ pub(crate) async fn bind(
             let sockets = Inherited::by_name(name).map_err(refused)?;
             sockets.into_iter().map(|socket| adopt(endpoint, needs, socket)).collect()
         }
-        _ => Err(unsupported(endpoint)),
+        _ => Err(not_listened_on(endpoint)),
     }
 }
 
@@ -168,7 +168,16 @@ pub(crate) fn check(endpoint: &Endpoint, needs: Needs) -> Result<(), Error> {
         (EndpointKind::Unix | EndpointKind::UnixDatagram, _)
         | (EndpointKind::Fd, Address::Fd(_))
         | (EndpointKind::Systemd, Address::Name(_)) => Ok(()),
-        _ => Err(unsupported(endpoint)),
+        _ => Err(not_listened_on(endpoint)),
+    }
+}
+
+fn not_listened_on(endpoint: &Endpoint) -> Error {
+    match endpoint.kind() {
+        EndpointKind::Custom => {
+            unsupported(endpoint, "a listener of one's own is given to `listen_on`")
+        }
+        _ => not_built(endpoint),
     }
 }
 
@@ -208,7 +217,15 @@ pub(crate) fn connector(
         }
         (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.connector(name))),
         (EndpointKind::Stdio, _) => Ok(Box::new(StdioConnector)),
-        _ => Err(unsupported(endpoint)),
+        (EndpointKind::Fd | EndpointKind::Systemd, _) => {
+            let what =
+                "an inherited socket is one to listen on; connect to the address it is bound to";
+            Err(unsupported(endpoint, what))
+        }
+        (EndpointKind::Custom, _) => {
+            Err(unsupported(endpoint, "a connector of one's own is given to `connect_with`"))
+        }
+        _ => Err(not_built(endpoint)),
     }
 }
 
@@ -225,20 +242,37 @@ fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Result<(), Err
     })
 }
 
+/// Refuses what does not fit streams that the user opens: an endpoint of datagrams, or a protocol
+/// that needs them.
+pub(crate) fn carries_streams(endpoint: &Endpoint, needs: Needs) -> Result<(), Error> {
+    if endpoint.kind().is_datagram() {
+        return Err(unsupported(endpoint, "a connector of one's own opens streams, not datagrams"));
+    }
+    fits(endpoint, endpoint.kind(), needs)
+}
+
 /// Refuses layers, of which there is none yet.
 fn built(endpoint: &Endpoint) -> Result<(), Error> {
     match endpoint.layers().first() {
-        Some(layer) => Err(Error::Unsupported {
-            endpoint: Box::new(endpoint.clone()),
-            what: format!("the layer `{layer}`"),
-        }),
+        Some(layer) => Err(unsupported(endpoint, format!("the layer `{layer}` is not built yet"))),
         None => Ok(()),
     }
 }
 
-fn unsupported(endpoint: &Endpoint) -> Error {
-    Error::Unsupported {
-        endpoint: Box::new(endpoint.clone()),
-        what: format!("the kind `{}`", endpoint.kind()),
-    }
+fn not_built(endpoint: &Endpoint) -> Error {
+    let kind = endpoint.kind();
+    let what = match kind {
+        EndpointKind::Unix
+        | EndpointKind::UnixDatagram
+        | EndpointKind::Fd
+        | EndpointKind::Systemd => format!("this system has no `{kind}`"),
+        _ => format!(
+            "the kind `{kind}` is not built yet; tcp, udp, unix, unixgram, mem and stdio are"
+        ),
+    };
+    unsupported(endpoint, what)
+}
+
+fn unsupported(endpoint: &Endpoint, what: impl Into<String>) -> Error {
+    Error::Unsupported { endpoint: Box::new(endpoint.clone()), what: what.into() }
 }

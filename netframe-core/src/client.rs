@@ -4,11 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::addr::Addr;
-use crate::bind::connector;
+use crate::bind::{carries_streams, connector};
 use crate::close_reason::CloseReason;
 use crate::driver::Conn;
 use crate::endpoint::{Endpoint, EndpointKind};
@@ -16,21 +15,26 @@ use crate::error::Error;
 use crate::factory::{DynFactory, Factory};
 use crate::handle::Handle;
 use crate::home::Home;
-use crate::info::Origin;
-use crate::io::adopt;
+use crate::info::{ConnectionInfo, Origin};
+use crate::io::Io;
 use crate::limits::Limits;
 use crate::listener::{Connect, Incoming};
 use crate::resolve::{Resolve, ResolveError, SystemResolver};
 use crate::service::Service;
 use crate::transport::mem::MemNetwork;
 
-/// An open connection to a server, with its protocol running on it.
+/// An open connection to a server, with its protocol running on it. [`Stream::connect`] opens one
+/// for straight-line code instead.
 ///
-/// Dropping it aborts the connection; await [`closed`](Self::closed) to let it run to its end.
+/// [`Stream::connect`]: crate::Stream::connect
+///
+/// Dropping it aborts the connection; await [`closed`](Self::closed), or [`detach`](Self::detach) it,
+/// to let it run to its end.
 #[must_use = "dropping a client aborts its connection"]
 #[derive(Debug)]
 pub struct Client {
     handle: Handle,
+    detached: bool,
 }
 
 impl Client {
@@ -71,6 +75,13 @@ impl Client {
         self.handle.clone()
     }
 
+    /// Lets go of the connection, which runs on to its end as one of a server does; the handle still
+    /// reaches it.
+    pub fn detach(mut self) -> Handle {
+        self.detached = true;
+        self.handle()
+    }
+
     /// Waits for the end of the connection.
     ///
     /// # Cancel safety
@@ -80,11 +91,17 @@ impl Client {
     pub async fn closed(self) -> CloseReason {
         self.handle.closed().await
     }
+
+    fn of(handle: Handle) -> Self {
+        Self { handle, detached: false }
+    }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.handle.abort();
+        if !self.detached {
+            self.handle.abort();
+        }
     }
 }
 
@@ -127,27 +144,100 @@ impl ClientBuilder {
     {
         let dialer = self.dialer(endpoint.try_into()?)?;
         let incoming = dialer.dial().await?;
-        Ok(Client { handle: dialer.start(incoming, &dialer.home()) })
+        Ok(Client::of(dialer.start(incoming, &dialer.home()).0))
+    }
+
+    /// Connects by a connector of one's own, in the time that [`Limits::connect_timeout`] gives. Its
+    /// addresses, and what it published, are those of the connection.
+    ///
+    /// `endpoint` is what logs and errors say, such as `custom://name`, or the endpoint that is
+    /// reached in this way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`]; or `endpoint` is one of datagrams, which a connector does not open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io;
+    /// # use netframe_core::{ConnectionInfo, Protocol, Result, Transport, bytes::BytesMut};
+    /// # use netframe_core::transport::mem;
+    /// # struct Quiet;
+    /// # impl Protocol for Quiet {
+    /// #     async fn data_received(&mut self, _: &mut dyn Transport, d: &mut BytesMut) -> Result {
+    /// #         d.clear();
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// use netframe_core::{Addr, Client, Connect, Incoming, async_trait};
+    ///
+    /// struct Local;
+    ///
+    /// #[async_trait]
+    /// impl Connect for Local {
+    ///     async fn connect(&self) -> io::Result<Incoming> {
+    ///         let (peer, stream) = mem::pair(1024);
+    /// #       drop(peer);
+    ///         // … hand `peer` to whoever serves it
+    ///         Ok(Incoming::new(stream, Addr::named("somebody"), Addr::UNNAMED))
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result {
+    /// let quiet = |info: &ConnectionInfo| {
+    ///     assert_eq!(info.peer().name(), Some("somebody"));
+    ///     Quiet
+    /// };
+    /// let client = Client::builder(quiet).connect_with("custom://local", Local).await?;
+    /// # client.closed().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_with<E>(
+        self,
+        endpoint: E,
+        connector: impl Connect,
+    ) -> Result<Client, Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        let dialer = self.dialer_with(endpoint.try_into()?, connector)?;
+        let incoming = dialer.dial().await?;
+        Ok(Client::of(dialer.start(incoming, &dialer.home()).0))
     }
 
     /// What opens connections to `endpoint`. Its errors are lasting ones: another attempt would
     /// meet them too.
     pub(crate) fn dialer(self, endpoint: Endpoint) -> Result<Dialer, Error> {
-        self.limits.validate()?;
         let needs = self.factory.needs();
         let connector = connector(&endpoint, needs, &self.network, &self.resolver)?;
+        self.dialer_over(endpoint, connector)
+    }
+
+    /// As [`dialer`](Self::dialer), by a connector of the user's own.
+    pub(crate) fn dialer_with(
+        self,
+        endpoint: Endpoint,
+        connector: impl Connect,
+    ) -> Result<Dialer, Error> {
+        carries_streams(&endpoint, self.factory.needs())?;
+        self.dialer_over(endpoint, Box::new(connector))
+    }
+
+    fn dialer_over(self, endpoint: Endpoint, connector: Box<dyn Connect>) -> Result<Dialer, Error> {
+        self.limits.validate()?;
         Ok(Dialer { endpoint, connector, factory: self.factory, limits: self.limits })
     }
 
-    /// Runs the protocol on a stream that is open already.
+    /// Runs the protocol on a stream that is open already, as [`serve_io`].
     ///
     /// # Errors
     ///
     /// A limit cannot be.
-    pub fn adopt(
-        self,
-        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    ) -> Result<Client, Error> {
+    pub fn adopt(self, io: impl Io) -> Result<Client, Error> {
         self.limits.validate()?;
         Ok(start_on(io, &*self.factory, self.limits))
     }
@@ -161,7 +251,8 @@ impl fmt::Debug for ClientBuilder {
 
 /// Runs a protocol on a stream that is open already, to its end, with default limits.
 ///
-/// Any tokio stream does. A `TcpStream` keeps the ability to tell of resets at once.
+/// A `TcpStream`, a `UnixStream` or a `DuplexStream` is given as it is, any other tokio stream in an
+/// [`AnyIo`](crate::AnyIo).
 ///
 /// # Cancel safety
 ///
@@ -170,21 +261,14 @@ impl fmt::Debug for ClientBuilder {
 /// # Panics
 ///
 /// Outside of a tokio runtime.
-pub async fn serve_io(
-    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    factory: impl Factory,
-) -> CloseReason {
+pub async fn serve_io(io: impl Io, factory: impl Factory) -> CloseReason {
     start_on(io, &factory, Limits::default()).closed().await
 }
 
-fn start_on(
-    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    factory: &dyn DynFactory,
-    limits: Limits,
-) -> Client {
-    let incoming = Incoming::new(adopt(io), Addr::UNNAMED, Addr::UNNAMED);
+fn start_on(io: impl Io, factory: &dyn DynFactory, limits: Limits) -> Client {
+    let incoming = Incoming::new(io, Addr::UNNAMED, Addr::UNNAMED);
     let home = Home::start(Service::new("io", limits), None);
-    Client { handle: start(incoming, EndpointKind::Custom, factory, &home) }
+    Client::of(start(incoming, EndpointKind::Custom, factory, &home).0)
 }
 
 /// Opens connections to one endpoint, one at a time, and runs a protocol on each.
@@ -221,7 +305,7 @@ impl Dialer {
     }
 
     /// Runs the protocol on a connection. The one before it in `home` has ended.
-    pub(crate) fn start(&self, incoming: Incoming, home: &Arc<Home>) -> Handle {
+    pub(crate) fn start(&self, incoming: Incoming, home: &Arc<Home>) -> (Handle, ConnectionInfo) {
         start(incoming, self.endpoint.kind(), &*self.factory, home)
     }
 }
@@ -231,12 +315,12 @@ fn start(
     kind: EndpointKind,
     factory: &dyn DynFactory,
     home: &Arc<Home>,
-) -> Handle {
+) -> (Handle, ConnectionInfo) {
     let acquired = home.service.permits.try_acquire();
     debug_assert!(acquired, "limits are valid, so that one connection has a permit");
     let origin = Arc::new(Origin::new(kind, incoming.local.clone()));
     let conn = Conn::start(incoming, &origin, home);
-    let handle = Handle::new(Arc::clone(conn.shared()));
+    let opened = (Handle::new(Arc::clone(conn.shared())), conn.info().clone());
     factory.spawn(conn);
-    handle
+    opened
 }

@@ -13,6 +13,7 @@ pub struct CloseReason {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) bytes_unsent: u64,
+    pub(crate) close_timed_out: bool,
 }
 
 impl CloseReason {
@@ -29,6 +30,12 @@ impl CloseReason {
     /// The error behind it, where there was one.
     pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.source.as_deref()
+    }
+
+    /// Whether the close that followed ran into the close timeout, and the connection was reset: the
+    /// queue did not move, or the peer sent no FIN. It is no cause, and [`kind`](Self::kind) stays.
+    pub fn close_timed_out(&self) -> bool {
+        self.close_timed_out
     }
 
     /// Bytes received from the peer, those thrown away after a close included.
@@ -55,13 +62,16 @@ impl CloseReason {
 
 impl From<Cause> for CloseReason {
     fn from(cause: Cause) -> Self {
-        Self { cause, bytes_in: 0, bytes_out: 0, bytes_unsent: 0 }
+        Self { cause, bytes_in: 0, bytes_out: 0, bytes_unsent: 0, close_timed_out: false }
     }
 }
 
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} by {}", self.cause.kind, self.cause.by)?;
+        if self.close_timed_out {
+            f.write_str(" (the close timed out)")?;
+        }
         let mut source = self.cause.source.as_deref().map(|e| e as &dyn Error);
         while let Some(error) = source {
             write!(f, ": {error}")?;
@@ -124,7 +134,7 @@ pub enum CloseKind {
 
 impl CloseKind {
     /// Number of kinds, each timeout counted by itself.
-    pub(crate) const COUNT: usize = 14;
+    pub(crate) const COUNT: usize = 13;
 
     /// Every kind, in the order of `index`.
     pub(crate) const ALL: [Self; Self::COUNT] = [
@@ -133,7 +143,6 @@ impl CloseKind {
         Self::Aborted,
         Self::Reset,
         Self::Timeout(TimeoutKind::Idle),
-        Self::Timeout(TimeoutKind::Close),
         Self::Timeout(TimeoutKind::WriteStall),
         Self::Overflow,
         Self::Limit,
@@ -152,15 +161,14 @@ impl CloseKind {
             Self::Aborted => 2,
             Self::Reset => 3,
             Self::Timeout(TimeoutKind::Idle) => 4,
-            Self::Timeout(TimeoutKind::Close) => 5,
-            Self::Timeout(TimeoutKind::WriteStall) => 6,
-            Self::Overflow => 7,
-            Self::Limit => 8,
-            Self::ProtocolError => 9,
-            Self::Error => 10,
-            Self::Panic => 11,
-            Self::Switched => 12,
-            Self::Shutdown => 13,
+            Self::Timeout(TimeoutKind::WriteStall) => 5,
+            Self::Overflow => 6,
+            Self::Limit => 7,
+            Self::ProtocolError => 8,
+            Self::Error => 9,
+            Self::Panic => 10,
+            Self::Switched => 11,
+            Self::Shutdown => 12,
         }
     }
 }
@@ -173,7 +181,6 @@ impl fmt::Display for CloseKind {
             Self::Aborted => "aborted",
             Self::Reset => "reset",
             Self::Timeout(TimeoutKind::Idle) => "idle timeout",
-            Self::Timeout(TimeoutKind::Close) => "close timeout",
             Self::Timeout(TimeoutKind::WriteStall) => "write-stall timeout",
             Self::Overflow => "overflow",
             Self::Limit => "limit",
@@ -192,8 +199,6 @@ impl fmt::Display for CloseKind {
 pub enum TimeoutKind {
     /// No byte in or out for the idle timeout.
     Idle,
-    /// A close was not finished in time: the queue did not move, or the peer sent no FIN.
-    Close,
     /// The peer took no byte of a waiting queue for the write-stall timeout.
     WriteStall,
 }

@@ -146,7 +146,13 @@ impl Core {
             // A close that is under way has another patience now.
             self.flags.set(Flags::DRAINED | Flags::DRAINING | Flags::ARM);
             self.flags.unset(Flags::MOVED);
+            self.read_before_drain_eof();
         }
+    }
+
+    /// Whether the service drains.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.flags.any(Flags::DRAINED)
     }
 
     /// The futures that run beside the connection, for its driver to add to without the lock.

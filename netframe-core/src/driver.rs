@@ -91,6 +91,10 @@ impl Conn {
         &self.shared
     }
 
+    pub(crate) fn info(&self) -> &ConnectionInfo {
+        &self.facade.info
+    }
+
     /// What its protocol logs belongs to this connection, if anybody listens at this level.
     fn span(&self) -> Span {
         let info = &self.facade.info;
@@ -151,7 +155,14 @@ impl Conn {
                 let text = panic_text(&*panic);
                 self.shared.lock().handler_panicked(text);
             }
-            Verdict::Interrupted => self.shared.lock().unwrite(),
+            Verdict::Interrupted => {
+                let mut core = self.shared.lock();
+                core.unwrite();
+                // Parts of a stream may be in other tasks, which are not dropped.
+                let wakes = core.wake_all();
+                drop(core);
+                wakes.wake();
+            }
         }
     }
 

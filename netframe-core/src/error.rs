@@ -25,11 +25,11 @@ pub enum Error {
     #[error(transparent)]
     Backoff(#[from] BackoffError),
     /// netframe does not have this kind of endpoint, or not in this role.
-    #[error("`{endpoint}`: {what} is not built yet; tcp, udp, unix, unixgram, mem and stdio are")]
+    #[error("`{endpoint}`: {what}")]
     Unsupported {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
-        /// What is missing.
+        /// What is missing, and the next step where there is one.
         what: String,
     },
     /// The protocol needs a stream, and the endpoint gives datagrams.

@@ -80,7 +80,11 @@ impl Handle {
 
     /// Ends the connection in order, as [`Transport::close`](crate::Transport::close) does.
     pub fn close(&self) {
-        self.shared.change(Core::close);
+        let wakes = self.shared.change(|core| {
+            core.close();
+            core.wake_all()
+        });
+        wakes.wake();
     }
 
     /// Ends the connection at once; a pending handler is dropped.
@@ -122,6 +126,35 @@ impl Handle {
         self.wait(Awaited::Change, |core| {
             if core.is_input_over() { Poll::Ready(()) } else { Poll::Pending }
         })
+        .await;
+    }
+
+    /// Waits until the server of the connection drains, or the connection ends: for who runs beside
+    /// the protocol, or in a [`Stream`](crate::Stream). A protocol is told by
+    /// [`draining`](crate::Protocol::draining).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future loses nothing.
+    pub async fn draining(&self) {
+        self.wait(Awaited::Change, |core| {
+            if core.is_drained() || core.reason().is_some() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a handle closes the connection.
+    pub(crate) async fn closing(&self) {
+        self.wait(
+            Awaited::Change,
+            |core| {
+                if core.is_closing() { Poll::Ready(()) } else { Poll::Pending }
+            },
+        )
         .await;
     }
 

@@ -166,7 +166,11 @@ impl Home {
     fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         for shared in self.connections() {
-            shared.change(|core| core.drain());
+            let wakes = shared.change(|core| {
+                core.drain();
+                core.wake_all()
+            });
+            wakes.wake();
         }
     }
 

@@ -52,6 +52,11 @@ impl ConnectionInfo {
         self.origin.kind.is_datagram()
     }
 
+    /// A fact of type `T` about the connection, which its listener or a layer published.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.origin.extensions.get()
+    }
+
     pub(crate) fn extension(&self, id: TypeId) -> Option<&(dyn Any + Send + Sync)> {
         self.origin.extensions.get_any(id)
     }

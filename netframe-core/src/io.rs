@@ -1,6 +1,5 @@
 //! [`Io`]: the byte stream below a connection, and [`Layer`]: a stream built on another stream.
 
-use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -8,24 +7,27 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
 use crate::info::Extensions;
-use crate::transport::mem::MemStream;
 
 /// A future behind a pointer, as object-safe traits return them.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A byte stream that a connection can run over.
 ///
-/// Any stream does; the two extra methods let a socket say what `AsyncRead` cannot. A layer
-/// delegates them to the stream below it.
+/// [`AnyIo`] makes one of any tokio stream. The three methods let a socket say what `AsyncRead`
+/// cannot; a layer delegates them to the stream below it.
 ///
 /// `poll_shutdown` ends the sending side (FIN) and leaves the receiving side open. Dropping it
 /// releases everything.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an `Io`",
+    note = "`AnyIo::new(stream)` makes one of any tokio stream"
+)]
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// Resolves when the peer has reset the connection, without reading what lies unread before
     /// it. A stream that cannot tell never resolves: its reset shows at the next read or write.
@@ -78,25 +80,70 @@ impl std::fmt::Debug for Layered {
     }
 }
 
-/// Makes an [`Io`] of any stream. One that this crate knows keeps its abilities (a TCP socket tells
-/// of resets); of any other, a reset shows at the next read or write.
-pub(crate) fn adopt(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Box<dyn Io> {
-    let mut slot = Some(io);
-    let any: &mut dyn Any = &mut slot;
-    if let Some(tcp) = any.downcast_mut::<Option<TcpStream>>().and_then(Option::take) {
-        return Box::new(tcp);
+/// Any tokio stream as an [`Io`].
+///
+/// # Examples
+///
+/// ```
+/// use netframe_core::{Addr, AnyIo, Incoming, Io};
+/// use tokio::io::{BufStream, empty, join, sink};
+///
+/// // A stream of which nothing more is known:
+/// let incoming = Incoming::new(AnyIo::new(join(empty(), sink())), Addr::UNNAMED, Addr::UNNAMED);
+///
+/// // One over another stream; for tokio-rustls it would be `|tls| tls.get_mut().0`.
+/// let below: Box<dyn Io> = incoming.into_io().unwrap();
+/// let layer = AnyIo::over(BufStream::new(below), |buffered| buffered.get_mut());
+/// assert!(layer.lingers());
+/// ```
+pub struct AnyIo<T> {
+    stream: T,
+    below: Option<fn(&mut T) -> &mut dyn Io>,
+    lingers: bool,
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> AnyIo<T> {
+    /// A stream of which nothing more is known: a reset shows at the next read or write, an abort
+    /// is a drop like any other, and a close reads on until the peer's FIN.
+    pub fn new(stream: T) -> Self {
+        Self { stream, below: None, lingers: true }
     }
-    #[cfg(unix)]
-    if let Some(unix) = any.downcast_mut::<Option<UnixStream>>().and_then(Option::take) {
-        return Box::new(unix);
+
+    /// A stream over another one, to which `below` leads: resets and aborts pass through it.
+    pub fn over(mut stream: T, below: fn(&mut T) -> &mut dyn Io) -> Self {
+        let lingers = below(&mut stream).lingers();
+        Self { stream, below: Some(below), lingers }
     }
-    if let Some(mem) = any.downcast_mut::<Option<MemStream>>().and_then(Option::take) {
-        return Box::new(mem);
+
+    /// The stream.
+    pub fn into_inner(self) -> T {
+        self.stream
     }
-    if let Some(io) = any.downcast_mut::<Option<Box<dyn Io>>>().and_then(Option::take) {
-        return io;
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for AnyIo<T> {
+    fn reset(&mut self) -> BoxFuture<'_, ()> {
+        match self.below {
+            Some(below) => below(&mut self.stream).reset(),
+            None => Box::pin(std::future::pending()),
+        }
     }
-    Box::new(Plain(slot))
+
+    fn set_abort(&mut self) {
+        if let Some(below) = self.below {
+            below(&mut self.stream).set_abort();
+        }
+    }
+
+    fn lingers(&self) -> bool {
+        self.lingers
+    }
+}
+
+impl<T> std::fmt::Debug for AnyIo<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AnyIo")
+    }
 }
 
 impl Io for TcpStream {
@@ -128,6 +175,8 @@ impl Io for UnixStream {
     }
 }
 
+impl Io for DuplexStream {}
+
 impl Io for Box<dyn Io> {
     fn reset(&mut self) -> BoxFuture<'_, ()> {
         (**self).reset()
@@ -142,56 +191,42 @@ impl Io for Box<dyn Io> {
     }
 }
 
-/// A stream of which nothing more is known; always there, but for the moment of its adoption.
-struct Plain<T>(Option<T>);
-
-impl<T> Plain<T> {
-    fn get(self: Pin<&mut Self>) -> Pin<&mut T>
-    where
-        T: Unpin,
-    {
-        Pin::new(self.get_mut().0.as_mut().expect("there is a stream: see `adopt`"))
-    }
-}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for Plain<T> {}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Plain<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for AnyIo<T> {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get().poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Plain<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for AnyIo<T> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get().poll_write(cx, data)
+        Pin::new(&mut self.stream).poll_write(cx, data)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get().poll_write_vectored(cx, data)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, data)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.as_ref().is_some_and(T::is_write_vectored)
+        self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get().poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get().poll_shutdown(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -12,10 +12,10 @@
 //! | [`Endpoint`] | where to listen or connect |
 //! | [`Handle`], [`Mailbox`] | a connection for other tasks and threads |
 //! | [`Group`] | the same message to many connections, whatever their speed |
-//! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks |
+//! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks, for either side |
 //! | [`DatagramProtocol`], [`datagrams`] | protocols that think in datagrams |
 //! | [`Limits`], [`CloseReason`], [`Stats`] | what bounds a connection, why it ended, what was counted |
-//! | [`Listen`], [`Connect`], [`Io`], [`Layer`] | where a transport of one's own plugs in |
+//! | [`Listen`], [`Connect`], [`Io`], [`AnyIo`], [`Layer`] | where a transport of one's own plugs in |
 //! | [`Resolve`] | where names are looked up |
 //! | [`testing`] | tests without a network |
 
@@ -64,6 +64,25 @@ pub mod testing;
 pub mod transport;
 mod wheel;
 
+/// What an `impl` of [`Listen`], [`Connect`], [`Layer`], [`Resolve`] or [`BoxProtocol`] begins with: it
+/// lets them have `async fn`s. It is the macro of the crate `async-trait`.
+///
+/// ```
+/// use std::io;
+/// use netframe_core::{Addr, Connect, Incoming, async_trait, transport::mem};
+///
+/// struct ToNobody;
+///
+/// #[async_trait]
+/// impl Connect for ToNobody {
+///     async fn connect(&self) -> io::Result<Incoming> {
+///         let (_peer, stream) = mem::pair(1024);
+///         Ok(Incoming::new(stream, Addr::named("nobody"), Addr::UNNAMED))
+///     }
+/// }
+/// ```
+#[doc(no_inline)]
+pub use async_trait::async_trait;
 pub use bytes;
 
 pub use self::addr::Addr;
@@ -80,7 +99,7 @@ pub use self::factory::{DynFactory, Factory, FactoryFn, factory_fn};
 pub use self::group::{Delivery, Group, GroupLimits, GroupStats, Member, Message, Policy};
 pub use self::handle::{Handle, TryWriteError};
 pub use self::info::{ConnectionId, ConnectionInfo, Extensions};
-pub use self::io::{BoxFuture, Io, Layer, Layered};
+pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
 pub use self::limits::{LimitError, Limits, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};
@@ -93,5 +112,5 @@ pub use self::reconnect::{
 pub use self::resolve::{Resolve, ResolveError, SystemResolver};
 pub use self::server::{DRAIN_DEADLINE, DrainReport, Server, ServerBuilder};
 pub use self::service::{DatagramStats, Stats};
-pub use self::stream::{Stream, StreamFn, StreamProtocol, stream_fn};
+pub use self::stream::{Stream, StreamBuilder, StreamFn, StreamProtocol, stream_fn};
 pub use self::transport::{Datagrams, Residue, Spawned, Transport};

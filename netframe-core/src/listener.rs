@@ -67,7 +67,10 @@ pub trait Listen: Send + 'static {
     }
 }
 
-/// One attempt to open a connection.
+/// Opens connections, one for each call.
+///
+/// One of one's own is given to [`ClientBuilder::connect_with`](crate::ClientBuilder::connect_with),
+/// or to a [`ReconnectingClient`](crate::ReconnectingClient), which calls it again and again.
 #[async_trait]
 pub trait Connect: Send + Sync + 'static {
     /// Opens a connection.
@@ -78,7 +81,7 @@ pub trait Connect: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the attempt up.
+    /// Dropping the future gives the attempt up; the connect timeout does so.
     async fn connect(&self) -> io::Result<Incoming>;
 }
 
@@ -92,7 +95,8 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// A connection over `io`, with the addresses of its two ends.
+    /// A connection over `io`, with the addresses of its two ends; [`AnyIo`](crate::AnyIo) makes an
+    /// `Io` of any tokio stream.
     pub fn new(io: impl Io, peer: Addr, local: Addr) -> Self {
         Self::over(Below::Io(Box::new(io)), peer, local)
     }

@@ -13,27 +13,28 @@ use crate::handle::Handle;
 ///
 /// The protocol keeps the mailbox and empties it in
 /// [`notified`](crate::Protocol::notified), which is called after each message; others keep a
-/// [`Sender`].
+/// [`Sender`]. Until there is a connection, the protocol has the default one, which nobody sends to.
 ///
 /// ```
 /// use std::num::NonZeroUsize;
 /// use netframe_core::{Mailbox, Protocol, Result, Transport, bytes::BytesMut};
 ///
+/// #[derive(Default)]
 /// struct Subscriber {
-///     news: Option<Mailbox<String>>,
+///     news: Mailbox<String>,
 /// }
 ///
 /// impl Protocol for Subscriber {
 ///     async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
 ///         let (mailbox, sender) = Mailbox::new(t.handle(), NonZeroUsize::new(100).unwrap());
-///         self.news = Some(mailbox);
+///         self.news = mailbox;
 ///         // hand `sender` to whoever has news
 /// #       drop(sender);
 ///         Ok(())
 ///     }
 ///
 ///     async fn notified(&mut self, t: &mut dyn Transport) -> Result {
-///         while let Some(news) = self.news.as_mut().and_then(Mailbox::pop) {
+///         while let Some(news) = self.news.pop() {
 ///             t.write(news.as_bytes());
 ///         }
 ///         Ok(())
@@ -46,7 +47,8 @@ use crate::handle::Handle;
 /// }
 /// ```
 pub struct Mailbox<M> {
-    queue: Arc<Queue<M>>,
+    /// None if nobody sends to it.
+    queue: Option<Arc<Queue<M>>>,
 }
 
 impl<M: Send> Mailbox<M> {
@@ -56,12 +58,12 @@ impl<M: Send> Mailbox<M> {
             capacity: capacity.get(),
             state: Mutex::new(State { messages: VecDeque::new(), waiting: Vec::new(), open: true }),
         });
-        (Self { queue: Arc::clone(&queue) }, Sender { queue, handle })
+        (Self { queue: Some(Arc::clone(&queue)) }, Sender { queue, handle })
     }
 
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<M> {
-        let mut state = self.queue.state();
+        let mut state = self.queue.as_ref()?.state();
         let message = state.messages.pop_front()?;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
@@ -72,9 +74,16 @@ impl<M: Send> Mailbox<M> {
     }
 }
 
+impl<M> Default for Mailbox<M> {
+    fn default() -> Self {
+        Self { queue: None }
+    }
+}
+
 impl<M> Drop for Mailbox<M> {
     fn drop(&mut self) {
-        let mut state = self.queue.state();
+        let Some(queue) = &self.queue else { return };
+        let mut state = queue.state();
         state.open = false;
         let waiting = std::mem::take(&mut state.waiting);
         let messages = std::mem::take(&mut state.messages);
@@ -88,7 +97,10 @@ impl<M> Drop for Mailbox<M> {
 
 impl<M> fmt::Debug for Mailbox<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.queue.fmt(f)
+        match &self.queue {
+            Some(queue) => queue.fmt(f),
+            None => f.write_str("Mailbox(default)"),
+        }
     }
 }
 
@@ -148,6 +160,11 @@ impl<M: Send> Sender<M> {
             }
         })
         .await
+    }
+
+    /// Whether the mailbox is gone with its protocol: no message will be taken any more.
+    pub fn is_closed(&self) -> bool {
+        !self.queue.state().open
     }
 
     /// The connection that the messages go to.

@@ -109,7 +109,9 @@ pub trait Protocol: Send + 'static {
     /// [`ReconnectingClient`](crate::ReconnectingClient) that is shut down does so too.
     ///
     /// By default the connection closes once nothing is queued, unread or left over. Override it
-    /// to finish longer business first, or to say goodbye.
+    /// to finish longer business first, or to say goodbye. A protocol that takes its input in pieces
+    /// without keeping them, as a forwarder or an upload does, must override it: between two pieces
+    /// it has nothing left over, and what is cut off there looks complete to whoever gets it.
     fn draining(&mut self, t: &mut dyn Transport) -> impl Future<Output = Result> + Send {
         t.close_when_idle();
         ready(Ok(()))

@@ -30,6 +30,7 @@ use crate::handle::Handle;
 use crate::home::Home;
 use crate::io::BoxFuture;
 use crate::limits::{self, LimitError, Limits, Timeout};
+use crate::listener::Connect;
 use crate::protocol;
 use crate::resolve::Resolve;
 use crate::server::DrainReport;
@@ -272,10 +273,41 @@ impl ReconnectingClientBuilder {
         E: TryInto<Endpoint>,
         Error: From<E::Error>,
     {
-        let dialer = self.client.dialer(endpoint.try_into()?)?;
-        if dialer.endpoint.kind() == EndpointKind::Stdio {
-            return Err(Error::ConnectsOnce { endpoint: Box::new(dialer.endpoint) });
+        let endpoint = endpoint.try_into()?;
+        if endpoint.kind() == EndpointKind::Stdio {
+            return Err(Error::ConnectsOnce { endpoint: Box::new(endpoint) });
         }
+        self.start(|client| client.dialer(endpoint))
+    }
+
+    /// Connects by a connector of one's own and stays connected, as [`connect`](Self::connect);
+    /// `endpoint` and the rest are as for [`ClientBuilder::connect_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::connect_with`], but for those of an attempt; or the backoff cannot be.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn connect_with<E>(
+        self,
+        endpoint: E,
+        connector: impl Connect,
+    ) -> Result<ReconnectingClient, Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        let endpoint = endpoint.try_into()?;
+        self.start(|client| client.dialer_with(endpoint, connector))
+    }
+
+    fn start(
+        self,
+        dialer: impl FnOnce(ClientBuilder) -> Result<Dialer, Error>,
+    ) -> Result<ReconnectingClient, Error> {
+        let dialer = dialer(self.client)?;
         self.backoff.validate()?;
         let check_timeout = self.check_timeout.unwrap_or(dialer.limits.connect_timeout);
         if check_timeout == Timeout::After(Duration::ZERO) {
@@ -339,7 +371,7 @@ impl Attempts {
     /// Opens a connection and checks it.
     async fn attempt(&self) -> Result<Handle, ReconnectError> {
         let incoming = self.dialer.dial().await.map_err(ReconnectError::Connect)?;
-        let unchecked = Unchecked(Some(self.dialer.start(incoming, &self.home)));
+        let unchecked = Unchecked(Some(self.dialer.start(incoming, &self.home).0));
         tokio::select! {
             biased; // one that the factory refused is not checked
             reason = unchecked.handle().closed() => return Err(ReconnectError::Lost(reason)),

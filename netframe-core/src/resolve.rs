@@ -22,7 +22,7 @@ use crate::endpoint::{Address, Endpoint, Host};
 /// use std::io;
 /// use std::net::SocketAddr;
 ///
-/// use netframe_core::{Resolve, Server};
+/// use netframe_core::{Resolve, Server, async_trait};
 /// # use netframe_core::{ConnectionInfo, Protocol, Result, Transport};
 /// # use netframe_core::bytes::BytesMut;
 /// # struct Echo;
@@ -36,7 +36,7 @@ use crate::endpoint::{Address, Endpoint, Host};
 /// /// Knows one name, whatever the machine says.
 /// struct Fixed;
 ///
-/// #[async_trait::async_trait]
+/// #[async_trait]
 /// impl Resolve for Fixed {
 ///     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 ///         match host {

@@ -166,6 +166,7 @@ pub(crate) struct Counters {
     highest_queue: AtomicUsize,
     pub(crate) datagrams: DatagramCounters,
     closed: [AtomicU64; CloseKind::COUNT],
+    close_timeouts: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -184,6 +185,9 @@ impl Counters {
 
     pub(crate) fn closed(&self, reason: &CloseReason) {
         Self::add(&self.closed[reason.kind().index()]);
+        if reason.close_timed_out {
+            Self::add(&self.close_timeouts);
+        }
         self.bytes_in.fetch_add(reason.bytes_in, Ordering::Relaxed);
         self.bytes_out.fetch_add(reason.bytes_out, Ordering::Relaxed);
     }
@@ -205,6 +209,8 @@ pub struct Stats {
     pub accept_pauses: u64,
     /// Connections accepted only to be closed, for a lack of descriptors.
     pub shed: u64,
+    /// Connections whose close ran into the close timeout.
+    pub close_timeouts: u64,
     /// Bytes received, by connections that live and by those that ended.
     pub bytes_in: u64,
     /// Bytes sent, likewise.
@@ -293,6 +299,7 @@ impl Stats {
             accept_errors: read(&counters.accept_errors),
             accept_pauses: read(&counters.accept_pauses),
             shed: read(&counters.shed),
+            close_timeouts: read(&counters.close_timeouts),
             bytes_in: read(&counters.bytes_in) + live.bytes_in,
             bytes_out: read(&counters.bytes_out) + live.bytes_out,
             highest_queue: counters.highest_queue.load(Ordering::Relaxed),

@@ -1,5 +1,9 @@
-//! [`stream_fn`]: straight-line async code instead of callbacks, over the same connection core.
+//! [`stream_fn`] and [`Stream`]: straight-line async code instead of callbacks, over the same
+//! connection core.
 
+mod builder;
+
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -10,6 +14,10 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub use self::builder::StreamBuilder;
+use crate::connection::Core;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
 use crate::factory::Factory;
 use crate::handle::Handle;
 use crate::info::ConnectionInfo;
@@ -19,9 +27,21 @@ use crate::transport::Transport;
 
 /// A factory from an async function that is given each connection as a [`Stream`].
 ///
-/// The connection closes when the function returns, and ends with its error if there is one. All
-/// limits and timeouts of callbacks hold; on a reset, an abort or a system timeout the function is
-/// dropped where it waits.
+/// The connection closes in order when the function returns: what was written leaves, then FIN. An
+/// `Err` closes it so too, and is the close reason; [`Stream::abort`] resets it instead. All limits
+/// and timeouts of callbacks hold; on a reset, an abort or a system timeout the function is dropped
+/// where it waits.
+///
+/// # Drain
+///
+/// When the server drains, a stream that is idle reads EOF, as if the peer had sent its FIN: one that
+/// waits in a read, finds nothing there, and has written since it last read anything, or read nothing
+/// yet. So a request that has come in part is waited for, and one that is being answered is answered.
+/// A function that never answers, or waits for something else, is dropped at the deadline; it may
+/// await [`Handle::draining`], and one that an EOF would mislead, such as a relay, calls
+/// [`Stream::ignore_drain`].
+///
+/// # Examples
 ///
 /// ```
 /// use netframe_core::{Stream, stream_fn};
@@ -88,7 +108,7 @@ where
     const NEEDS: Needs = Needs::Stream;
 
     async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
-        let stream = Stream { handle: t.handle(), info: t.info().clone() };
+        let stream = Stream { handle: t.handle(), info: t.info().clone(), owns: false };
         (self.f)(stream).await?;
         t.close();
         Ok(())
@@ -104,20 +124,101 @@ where
 /// Reads take what the peer sent; nothing is read before it is asked for. Writes are queued, wait
 /// while the queue is above its watermarks, and leave when the task next waits. `shutdown` flushes
 /// and sends FIN.
+///
+/// One that was [connected](Self::connect) owns its connection: dropping it closes that in order, as
+/// the return of the function does for a stream of [`stream_fn`]. What was written leaves in the
+/// background, while the runtime lives.
 pub struct Stream {
     handle: Handle,
     info: ConnectionInfo,
+    owns: bool,
 }
 
 impl Stream {
+    /// Connects to `endpoint`, with default limits.
+    ///
+    /// The limits and timeouts of every connection hold, such as the idle timeout of 5 min. When the
+    /// connection has ended, reads and writes fail, and [`Handle::closed`] tells why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`](crate::Client::connect); or the endpoint is one of datagrams.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use netframe_core::{Result, Server, stream_fn};
+    /// use netframe_core::Stream;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result {
+    /// # let server = Server::bind("mem://greeter", stream_fn(|mut stream: Stream| async move {
+    /// #     let mut name = String::new();
+    /// #     stream.read_to_string(&mut name).await?;
+    /// #     stream.write_all(format!("hello {name}").as_bytes()).await?;
+    /// #     Ok(())
+    /// # })).await?;
+    /// let mut stream = Stream::connect("mem://greeter").await?;
+    /// stream.write_all(b"Ada").await?;
+    /// stream.shutdown().await?;
+    /// let mut answer = String::new();
+    /// stream.read_to_string(&mut answer).await?;
+    /// assert_eq!(answer, "hello Ada");
+    /// # drop(stream);
+    /// # server.shutdown(std::time::Duration::from_secs(9)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect<E>(endpoint: E) -> Result<Self, Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        Self::builder().connect(endpoint).await
+    }
+
+    /// A stream with limits, a network, a resolver or a connector of its own.
+    pub fn builder() -> StreamBuilder {
+        StreamBuilder::new()
+    }
+
     /// Who is connected, and how.
     pub fn info(&self) -> &ConnectionInfo {
         &self.info
     }
 
+    /// A fact of type `T` about the connection, such as the `PeerCredentials` of a Unix socket.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.info.get()
+    }
+
     /// A handle to the connection.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Ends the connection at once, with a reset: what is queued is dropped, and so is the function
+    /// of [`stream_fn`] where it next waits.
+    pub fn abort(&self) {
+        self.handle.abort();
+    }
+
+    /// From now on a drain does not end what is read: see [`stream_fn`].
+    pub fn ignore_drain(&self) {
+        self.handle.shared().change(Core::ignore_drain);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.owns {
+            self.handle.close();
+        }
     }
 }
 

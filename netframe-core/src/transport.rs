@@ -109,7 +109,8 @@ pub trait Transport: Send {
     /// Whether reading waits while the queue is above the high watermark; true at first.
     ///
     /// Right for a protocol that answers what it reads. A forwarder, which reads for another
-    /// connection, switches it off and gates each direction by itself.
+    /// connection, switches it off and gates each direction by itself. It overrides
+    /// [`Protocol::draining`] too, which by default may end it between two pieces.
     fn set_coupled(&mut self, coupled: bool);
 
     /// Calls `timed_out` after `after`, once, in place of any earlier setting; `None` unsets it.

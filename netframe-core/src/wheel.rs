@@ -125,6 +125,7 @@ impl<T> Wheel<T> {
     }
 
     /// The value of `key`, if it is live.
+    #[cfg(any(unix, test))]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         self.entries.get(key.0 as usize)?.value.as_ref()
     }
@@ -257,11 +258,13 @@ impl Key {
     pub(crate) const NONE: Self = Self(NIL);
 
     /// The key with this index.
+    #[cfg(any(unix, test))]
     pub(crate) fn new(index: usize) -> Self {
         Self(u32::try_from(index).unwrap_or(NIL))
     }
 
     /// Its number: small, and used again once the value is removed.
+    #[cfg(any(unix, test))]
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use netframe_core::bytes::BytesMut;
-use netframe_core::transport::mem::MemNetwork;
+use netframe_core::transport::mem::{self, MemNetwork};
 use netframe_core::{
-    Backoff, CloseKind, CloseReason, ConnectionInfo, DatagramProtocol, Error, Factory, Handle,
-    Limits, Protocol, ReconnectError, ReconnectMonitor, ReconnectState, ReconnectingClient,
-    ReconnectingClientBuilder, Resolve, Result, Server, Stopped, Timeout, Transport, datagrams,
-    factory_fn,
+    Addr, Backoff, CloseKind, CloseReason, Connect, ConnectionInfo, DatagramProtocol, Error,
+    Factory, Handle, Incoming, Limits, Protocol, ReconnectError, ReconnectMonitor, ReconnectState,
+    ReconnectingClient, ReconnectingClientBuilder, Resolve, Result, Server, Stopped, Timeout,
+    Transport, datagrams, factory_fn,
 };
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -403,6 +403,38 @@ async fn a_panic_of_a_resolver_ends_the_attempt_only() {
         delay(&mut monitor).await;
         assert_eq!(last_error(&monitor), "the attempt panicked: no name");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_of_ones_own_is_asked_for_each_attempt() {
+    /// Opens every other connection, to a peer that does nothing.
+    #[derive(Default)]
+    struct EveryOther(Mutex<(usize, Option<mem::MemStream>)>);
+
+    #[async_trait]
+    impl Connect for EveryOther {
+        async fn connect(&self) -> io::Result<Incoming> {
+            let (attempts, open) = &mut *self.0.lock().unwrap();
+            *attempts += 1;
+            if *attempts % 2 == 1 {
+                return Err(io::ErrorKind::HostUnreachable.into());
+            }
+            let (peer, stream) = mem::pair(1024);
+            *open = Some(peer);
+            Ok(Incoming::new(stream, Addr::named("nobody"), Addr::UNNAMED))
+        }
+    }
+
+    let client = ReconnectingClient::builder(quiet);
+    let client = client.connect_with("custom://own", EveryOther::default()).unwrap();
+    let mut last = None;
+    for _ in 0..3 {
+        let handle = client.when_connected().await.unwrap();
+        assert_ne!(last.replace(handle.id()), Some(handle.id()));
+        handle.abort();
+        handle.closed().await;
+    }
+    assert!(format!("{client:?}").contains("custom://own"));
 }
 
 // Who waits for it.

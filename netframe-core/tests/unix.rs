@@ -25,9 +25,11 @@ use netframe_core::bytes::BytesMut;
 use netframe_core::transport::unix::PeerCredentials;
 use netframe_core::{
     Addr, Client, CloseReason, ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport,
-    Endpoint, Error, Protocol, Reactor, Result, Server, Transport, Workers, datagrams,
+    Endpoint, Error, Protocol, Reactor, Result, Server, Stream, Transport, Workers, datagrams,
+    stream_fn,
 };
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{Barrier, mpsc};
 use tokio::time::timeout;
@@ -363,6 +365,22 @@ async fn both_ends_know_the_credentials_of_the_other() {
             assert_eq!((peer.uid, peer.gid), (own.uid(), own.gid()));
         }
     }
+}
+
+#[tokio::test]
+async fn a_stream_knows_the_credentials_of_its_peer() {
+    let folder = Folder::new();
+    let tell = stream_fn(|mut stream: Stream| async move {
+        let peer = stream.get::<PeerCredentials>().ok_or("a Unix stream tells")?;
+        assert_eq!(stream.info().get::<PeerCredentials>(), Some(peer));
+        let pid = peer.pid.ok_or("Linux tells")?;
+        stream.write_u32(pid).await?;
+        Ok(())
+    });
+    let server = Server::bind(&*at("unix", &folder.path("x")), tell).await.unwrap();
+    let mut client = UnixStream::connect(folder.path("x")).await.unwrap();
+    assert_eq!(client.read_u32().await.unwrap(), process::id());
+    drop((client, server));
 }
 
 #[tokio::test]

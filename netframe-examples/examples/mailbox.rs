@@ -38,7 +38,7 @@ struct Subscribers(Arc<Mutex<HashMap<ConnectionId, Sender<News>>>>);
 
 impl Subscribers {
     fn subscriber(&self, info: &ConnectionInfo) -> Subscriber {
-        Subscriber { id: info.id(), subscribers: self.clone(), mailbox: None }
+        Subscriber { id: info.id(), subscribers: self.clone(), mailbox: Mailbox::default() }
     }
 
     /// Sends to all of them, without waiting for any; returns how many took it and how many did not.
@@ -65,19 +65,19 @@ impl Subscribers {
 struct Subscriber {
     id: ConnectionId,
     subscribers: Subscribers,
-    mailbox: Option<Mailbox<News>>,
+    mailbox: Mailbox<News>,
 }
 
 impl Protocol for Subscriber {
     async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
         let (mailbox, sender) = Mailbox::new(t.handle(), MAILBOX_LEN);
-        self.mailbox = Some(mailbox);
+        self.mailbox = mailbox;
         self.subscribers.change(|senders| drop(senders.insert(self.id, sender)));
         Ok(())
     }
 
     async fn notified(&mut self, t: &mut dyn Transport) -> Result {
-        while let Some(news) = self.mailbox.as_mut().and_then(Mailbox::pop) {
+        while let Some(news) = self.mailbox.pop() {
             t.write(format!("{} {}\n", news.number, news.text).as_bytes());
             // While the peer does not read, this waits, and the mailbox fills.
             t.drain().await?;

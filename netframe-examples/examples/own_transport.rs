@@ -7,20 +7,19 @@
 //! `cargo run -p netframe-examples --example own_transport -- connect 127.0.0.1:7007`, prints what
 //! the server's protocol said, `Hello from the server!`.
 //!
-//! A transport is a stream, made an [`Io`], and for servers a [`Listen`] that such streams come from;
-//! a client takes a stream that is open.
+//! A transport is a stream, made an [`Io`]; for servers a [`Listen`] that such streams come from, and
+//! for clients a [`Connect`] that opens them.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use netframe::protocols::hello;
 use netframe::{
-    BoxFuture, Endpoint, Incoming, Io, Listen, Result, Server, Stream, serve_io, stream_fn,
+    AnyIo, Connect, Endpoint, Incoming, Io, Listen, Result, Server, Stream, async_trait,
 };
 
 /// Bytes that are moved at once.
@@ -29,6 +28,13 @@ const CHUNK_LEN: usize = 16 * 1024;
 /// Letters are moved by 13 places on the way out, and back on the way in.
 struct Rot13 {
     below: Box<dyn Io>,
+}
+
+impl Rot13 {
+    /// Over any stream; resets and aborts pass through to it.
+    fn over(below: impl Io) -> AnyIo<Self> {
+        AnyIo::over(Self { below: Box::new(below) }, |rot13| &mut rot13.below)
+    }
 }
 
 impl AsyncRead for Rot13 {
@@ -65,21 +71,6 @@ impl AsyncWrite for Rot13 {
     }
 }
 
-/// What a stream cannot say as `AsyncRead` and `AsyncWrite`, the one below knows.
-impl Io for Rot13 {
-    fn reset(&mut self) -> BoxFuture<'_, ()> {
-        self.below.reset()
-    }
-
-    fn set_abort(&mut self) {
-        self.below.set_abort();
-    }
-
-    fn lingers(&self) -> bool {
-        self.below.lingers()
-    }
-}
-
 fn rot13(byte: u8) -> u8 {
     match byte {
         b'a'..=b'z' => (byte - b'a' + 13) % 26 + b'a',
@@ -107,11 +98,25 @@ impl Listen for Rot13Listener {
     async fn accept(&mut self) -> io::Result<Incoming> {
         let (stream, peer) = self.tcp.accept().await?;
         let local = stream.local_addr()?;
-        Ok(Incoming::new(Rot13 { below: Box::new(stream) }, peer.into(), local.into()))
+        Ok(Incoming::new(Rot13::over(stream), peer.into(), local.into()))
     }
 
     fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+}
+
+/// Opens such streams.
+struct Rot13Connector {
+    addr: String,
+}
+
+#[async_trait]
+impl Connect for Rot13Connector {
+    async fn connect(&self) -> io::Result<Incoming> {
+        let stream = TcpStream::connect(&self.addr).await?;
+        let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+        Ok(Incoming::new(Rot13::over(stream), peer.into(), local.into()))
     }
 }
 
@@ -135,16 +140,13 @@ async fn serve(addr: &str) -> Result {
 }
 
 async fn connect(addr: &str) -> Result {
-    // As an `Io` and not only as a stream, so that it is asked for resets.
-    let stream: Box<dyn Io> = Box::new(Rot13 { below: Box::new(TcpStream::connect(addr).await?) });
-    let greeter = stream_fn(|mut stream: Stream| async move {
-        stream.write_all(b"Hello from the client!").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        println!("{answer}");
-        Ok(())
-    });
-    println!("{}", serve_io(stream, greeter).await);
+    let endpoint = Endpoint::new_custom(format!("rot13/{addr}"))?;
+    let connector = Rot13Connector { addr: addr.to_owned() };
+    let mut stream = Stream::builder().connect_with(endpoint, connector).await?;
+    stream.write_all(b"Hello from the client!").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    println!("{answer}");
     Ok(())
 }
 
@@ -189,8 +191,8 @@ mod tests {
         wire.reset().await;
     }
 
-    fn over_memory(capacity: usize) -> (Rot13, MemStream) {
+    fn over_memory(capacity: usize) -> (AnyIo<Rot13>, MemStream) {
         let (ours, wire) = pair(capacity);
-        (Rot13 { below: Box::new(ours) }, wire)
+        (Rot13::over(ours), wire)
     }
 }

@@ -36,8 +36,7 @@ impl Protocol for Half {
             let accepted = t.handle();
             let other = move |_: &ConnectionInfo| Self::Joined { other: accepted.clone() };
             let client = Client::connect(target.clone(), other).await?;
-            *self = Self::Joined { other: client.handle() };
-            tokio::spawn(client.closed()); // dropped, it would not be flushed to its end
+            *self = Self::Joined { other: client.detach() };
         }
         Ok(())
     }

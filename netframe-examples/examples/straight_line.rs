@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Limits and timeouts are those of every connection: who says nothing for five minutes is
-//! disconnected, and if the peer resets the connection, the function is dropped where it waits.
+//! disconnected, and if the peer resets the connection, the function is dropped where it waits. On
+//! Ctrl-C a game that waits for its player reads the end of its input.
 
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
@@ -30,12 +31,13 @@ const MAX_ANSWER_LEN: u64 = 80;
 async fn play(stream: Stream, number: u8) -> Result {
     // What tokio and others have for streams works here: this reads ahead, so that lines are cheap.
     let mut stream = BufReader::new(stream);
-    let name = ask(&mut stream, "name? ").await?;
+    let Some(name) = ask(&mut stream, "name? ").await? else { return Ok(()) };
     let hello = format!("hello {name}, guess a number from 1 to 100\n");
     stream.write_all(hello.as_bytes()).await?;
     let mut count = 1;
     loop {
-        let hint = match ask(&mut stream, "guess? ").await?.parse::<u8>() {
+        let Some(guess) = ask(&mut stream, "guess? ").await? else { return Ok(()) };
+        let hint = match guess.parse::<u8>() {
             Err(_) => "that is not such a number\n",
             Ok(guess) => match number.cmp(&guess) {
                 Ordering::Less => "less\n",
@@ -50,13 +52,14 @@ async fn play(stream: Stream, number: u8) -> Result {
     Ok(())
 }
 
-/// Asks for one line.
-async fn ask(stream: &mut BufReader<Stream>, question: &str) -> Result<String> {
+/// Asks for one line; `None` if there will be none: the peer has left, or the server stops.
+async fn ask(stream: &mut BufReader<Stream>, question: &str) -> Result<Option<String>> {
     stream.write_all(question.as_bytes()).await?;
     let mut line = String::new();
     stream.take(MAX_ANSWER_LEN).read_line(&mut line).await?;
     match line.strip_suffix('\n') {
-        Some(answer) => Ok(answer.trim().to_owned()),
+        Some(answer) => Ok(Some(answer.trim().to_owned())),
+        None if line.is_empty() => Ok(None),
         None => Err(ProtocolError::new("an answer without an end, or with too many bytes").into()),
     }
 }
@@ -97,13 +100,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_leaves_or_talks_too_much_is_to_blame() {
+    async fn who_leaves_between_answers_is_not_to_blame() {
+        let (said, reason) = game(b"Ada\n").await;
+        assert!(said.ends_with("guess? "), "{said}");
+        assert_eq!(reason.kind(), CloseKind::Eof);
+    }
+
+    #[tokio::test]
+    async fn who_leaves_within_one_or_talks_too_much_is_to_blame() {
         let (said, reason) = game(b"Ada").await;
         assert_eq!((&*said, reason.kind()), ("name? ", CloseKind::ProtocolError));
-        for (len, end) in [(78, "guess? "), (79, "guess? "), (80, "name? ")] {
+        for (len, end, kind) in
+            [(79, "guess? ", CloseKind::Eof), (80, "name? ", CloseKind::ProtocolError)]
+        {
             let (said, reason) = game(&[&b"a".repeat(len)[..], b"\n"].concat()).await;
             assert!(said.ends_with(end), "{said}");
-            assert_eq!(reason.kind(), CloseKind::ProtocolError);
+            assert_eq!(reason.kind(), kind);
         }
     }
 

@@ -76,7 +76,7 @@ impl Asked {
 /// The protocol behind a [`Resolver`].
 struct Asker {
     opened: mpsc::Sender<Sender<Question>>,
-    mailbox: Option<Mailbox<Question>>,
+    mailbox: Mailbox<Question>,
     asked: Option<Asked>,
     ids: RandomState,
     count: u64,
@@ -84,13 +84,13 @@ struct Asker {
 
 impl Asker {
     fn new(opened: mpsc::Sender<Sender<Question>>) -> Self {
-        Self { opened, mailbox: None, asked: None, ids: RandomState::new(), count: 0 }
+        Self { opened, mailbox: Mailbox::default(), asked: None, ids: RandomState::new(), count: 0 }
     }
 
     /// Turns to the next question, if none is being asked.
     fn next(&mut self, t: &mut DatagramTransport<'_>) -> Result {
         if self.asked.is_none()
-            && let Some(question) = self.mailbox.as_mut().and_then(Mailbox::pop)
+            && let Some(question) = self.mailbox.pop()
         {
             self.count += 1;
             // Not to be guessed: whoever can guess it can answer in the server's name.
@@ -128,7 +128,7 @@ impl DatagramProtocol for Asker {
     async fn connection_made(&mut self, t: &mut DatagramTransport<'_>) -> Result {
         let room = NonZeroUsize::new(100).expect("100 is not 0");
         let (mailbox, questions) = Mailbox::new(t.handle(), room);
-        self.mailbox = Some(mailbox);
+        self.mailbox = mailbox;
         Ok(self.opened.try_send(questions)?)
     }
 

@@ -16,30 +16,10 @@ pub(crate) enum AcceptError {
     Fatal,
 }
 
-/// Sorts by errno; see accept(2), whose "error handling" lists the network errors that are to be
-/// treated like `EAGAIN`.
+/// Sorts an error of the system by its number, any other by its kind.
 pub(crate) fn sort(error: &io::Error) -> AcceptError {
     match error.raw_os_error() {
-        Some(
-            libc::ECONNABORTED
-            | libc::EINTR
-            | libc::EAGAIN
-            | libc::EPROTO
-            | libc::EPERM
-            | libc::ETIMEDOUT
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::ENOPROTOOPT
-            | libc::EOPNOTSUPP
-            | libc::ECONNRESET,
-        ) => AcceptError::OneConnection,
-        #[cfg(target_os = "linux")]
-        Some(libc::ENONET | libc::ENOSR) => AcceptError::OneConnection,
-        Some(libc::EMFILE | libc::ENFILE) => AcceptError::NoDescriptors,
-        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EFAULT) => AcceptError::Fatal,
-        Some(_) => AcceptError::NoResources,
+        Some(errno) => by_errno(errno),
         // Not from the operating system: a listener of one's own says by the kind what it means.
         None => match error.kind() {
             io::ErrorKind::ConnectionAborted
@@ -51,6 +31,45 @@ pub(crate) fn sort(error: &io::Error) -> AcceptError {
             | io::ErrorKind::BrokenPipe => AcceptError::Fatal,
             _ => AcceptError::NoResources,
         },
+    }
+}
+
+/// See accept(2), whose "error handling" lists the network errors that are to be treated like
+/// `EAGAIN`.
+#[cfg(not(windows))]
+fn by_errno(errno: i32) -> AcceptError {
+    match errno {
+        libc::ECONNABORTED
+        | libc::EINTR
+        | libc::EAGAIN
+        | libc::EPROTO
+        | libc::EPERM
+        | libc::ETIMEDOUT
+        | libc::ENETDOWN
+        | libc::ENETUNREACH
+        | libc::EHOSTDOWN
+        | libc::EHOSTUNREACH
+        | libc::ENOPROTOOPT
+        | libc::EOPNOTSUPP
+        | libc::ECONNRESET => AcceptError::OneConnection,
+        #[cfg(target_os = "linux")]
+        libc::ENONET | libc::ENOSR => AcceptError::OneConnection,
+        libc::EMFILE | libc::ENFILE => AcceptError::NoDescriptors,
+        libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EFAULT => AcceptError::Fatal,
+        _ => AcceptError::NoResources,
+    }
+}
+
+/// The numbers that accept() of Windows Sockets 2 may give.
+#[cfg(windows)]
+fn by_errno(errno: i32) -> AcceptError {
+    match errno {
+        // WSAEINTR, WSAEWOULDBLOCK, WSAECONNABORTED, WSAECONNRESET, WSAETIMEDOUT
+        10_004 | 10_035 | 10_053 | 10_054 | 10_060 => AcceptError::OneConnection,
+        10_024 => AcceptError::NoDescriptors, // WSAEMFILE
+        // WSAEBADF, WSAEFAULT, WSAEINVAL, WSAENOTSOCK, WSAEOPNOTSUPP
+        10_009 | 10_014 | 10_022 | 10_038 | 10_045 => AcceptError::Fatal,
+        _ => AcceptError::NoResources,
     }
 }
 

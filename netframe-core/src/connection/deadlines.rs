@@ -146,8 +146,10 @@ impl Core {
                     self.flags.set(Flags::LINGERED);
                     return (None, true);
                 }
-                let kind = if closing { TimeoutKind::Close } else { TimeoutKind::WriteStall };
-                self.abort(Cause::new(Side::System, CloseKind::Timeout(kind)));
+                // A close has its cause already.
+                self.flags.put_if(Flags::CLOSE_TIMED_OUT, closing);
+                let stall = CloseKind::Timeout(TimeoutKind::WriteStall);
+                self.abort(Cause::new(Side::System, stall));
                 return (None, true);
             }
         }

@@ -12,6 +12,8 @@ impl Core {
     pub(crate) fn close(&mut self) {
         let cause = if self.flags.any(Flags::EOF_SEEN) {
             Cause::new(Side::Peer, CloseKind::Eof)
+        } else if self.flags.any(Flags::DRAIN_EOF) {
+            Cause::new(Side::System, CloseKind::Shutdown)
         } else {
             Cause::new(Side::Local, CloseKind::Closed)
         };
@@ -121,6 +123,7 @@ impl Core {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             bytes_unsent: unsent,
+            close_timed_out: self.flags.any(Flags::CLOSE_TIMED_OUT),
         }
     }
 

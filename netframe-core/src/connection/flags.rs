@@ -102,6 +102,14 @@ flags! {
     FED = 37;
     /// A handler waits.
     PENDING = 38;
+    /// A stream was given bytes since it last wrote.
+    HEARD = 39;
+    /// A drain does not end the input of a stream.
+    STAYS = 40;
+    /// The drain has ended the input of a stream.
+    DRAIN_EOF = 41;
+    /// A close was cut off by its timeout.
+    CLOSE_TIMED_OUT = 42;
 }
 
 impl Flags {

@@ -58,17 +58,49 @@ impl Core {
             if rare.inbound.is_empty() {
                 rare.inbound = BytesMut::new();
             }
+            self.flags.set(Flags::HEARD);
             return Poll::Ready(Ok(bytes));
         }
-        if self.flags.any(Flags::EOF_SEEN) {
+        let eof = self.flags.any(Flags::EOF_SEEN | Flags::DRAIN_EOF);
+        if eof && !self.flags.any(Flags::CLOSING) {
             return Poll::Ready(Ok(Bytes::new()));
+        }
+        if self.flags.any(Flags::IO_FAILED) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         if self.flags.any(Flags::ABORTED | Flags::CLOSING) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         self.flags.set(Flags::PULL);
+        self.read_before_drain_eof();
         self.rare().pull_waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Whether a drain ends the input of a stream which waits for bytes that are not there: it has
+    /// answered what it read, as far as anybody can tell.
+    pub(super) fn is_drain_eof_due(&self) -> bool {
+        self.flags.all(Flags::DRAINED | Flags::PULL)
+            && !self.flags.any(Flags::HEARD | Flags::STAYS | Flags::EOF_SEEN)
+    }
+
+    /// Whatever is known of the socket, it is read once more before the input ends.
+    pub(super) fn read_before_drain_eof(&mut self) {
+        if self.is_drain_eof_due() {
+            self.flags.set(Flags::READABLE);
+        }
+    }
+
+    /// The input of a stream ends, as by the peer's FIN.
+    pub(crate) fn end_input(&mut self) -> Wakes {
+        self.flags.set(Flags::DRAIN_EOF);
+        self.flags.unset(Flags::PULL);
+        Wakes(Vec::new(), [self.rare().pull_waker.take(), None])
+    }
+
+    /// A drain leaves the input of a stream alone.
+    pub(crate) fn ignore_drain(&mut self) {
+        self.flags.set(Flags::STAYS);
     }
 
     /// From now on the peer's FIN is looked for even while the protocol takes no data, by reading

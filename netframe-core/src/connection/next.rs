@@ -152,6 +152,9 @@ impl Core {
         if (pull || self.wants_read_ahead()) && !blocked.read {
             return Next::ReadAhead;
         }
+        if self.is_drain_eof_due() && !blocked.spent {
+            return Next::EndInput;
+        }
         self.wait(!pull && self.queued == 0)
     }
 
@@ -247,6 +250,8 @@ pub(crate) enum Next {
     ReadAhead,
     /// Read, and throw away.
     Discard,
+    /// Have a stream read EOF, as the service drains.
+    EndInput,
     /// Hand the connection to another protocol.
     Switch,
     /// Ask the socket what is wrong with it.

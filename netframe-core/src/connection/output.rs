@@ -176,11 +176,17 @@ impl Core {
             return Poll::Pending;
         }
         self.write(&[data], limits);
+        self.flags.unset(Flags::HEARD);
+        self.read_before_drain_eof();
         Poll::Ready(Ok(data.len()))
     }
 
     pub(crate) fn close_write(&mut self) {
         self.flags.set(Flags::FIN_WANTED);
+    }
+
+    pub(crate) fn is_fin_wanted(&self) -> bool {
+        self.flags.any(Flags::FIN_WANTED)
     }
 
     /// Asks for our FIN, and is ready when it has left.

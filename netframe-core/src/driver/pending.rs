@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::pump::{
-    CALLS_PER_TURN, ask_broken, poll_fin, poll_flush, poll_flush_below, poll_read_ahead,
+    CALLS_PER_TURN, ask_broken, end_input, poll_fin, poll_flush, poll_flush_below, poll_read_ahead,
 };
 use super::{Conn, Verdict};
 use crate::below::Below;
@@ -50,6 +50,7 @@ pub(super) async fn pend(
                         turn += 1;
                         poll_read_ahead(below, cx, shared, &mut blocked);
                     }
+                    Next::EndInput => end_input(shared),
                     Next::Broken => ask_broken(below, shared),
                     other => return Poll::Ready(other),
                 }

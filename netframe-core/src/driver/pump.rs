@@ -105,6 +105,7 @@ impl Conn {
                 Next::Switch => return Poll::Ready(Step::Switch),
                 Next::Broken => ask_broken(below, &self.shared),
                 Next::End => return Poll::Ready(Step::End),
+                Next::EndInput => end_input(&self.shared),
                 Next::Wait { watch_reset } => {
                     self.turn = 0;
                     return if watch_reset { Poll::Ready(Step::WatchReset) } else { Poll::Pending };
@@ -281,6 +282,12 @@ pub(super) fn poll_fin(
         Poll::Ready(Err(error)) => fail(shared, error),
         Poll::Pending => blocked.write = true,
     }
+}
+
+/// A stream reads EOF, as the service drains.
+pub(super) fn end_input(shared: &Arc<Shared>) {
+    let wakes = shared.lock().end_input();
+    wakes.wake();
 }
 
 /// The socket is broken: its own error says how.

@@ -24,7 +24,8 @@ use crate::transport::Transport;
 /// the same core decides what is delivered, held back, flushed and closed.
 ///
 /// Handlers must not wait for anything but `drain`, which the harness satisfies by taking the
-/// queue; for others use [`serve`](super::serve).
+/// queue, as long as the [peer reads](Self::set_reading_peer); for others use
+/// [`serve`](super::serve).
 ///
 /// ```
 /// use netframe_core::testing::Harness;
@@ -130,8 +131,9 @@ impl<P: Protocol> Harness<P> {
         self.settle();
     }
 
-    /// Takes the datagrams that were sent since the last time.
+    /// Takes the datagrams that were sent since the last time, also through a handle.
     pub fn take_sent(&mut self) -> Vec<SentDatagram> {
+        self.settle();
         std::mem::take(&mut self.sent)
     }
 
@@ -159,7 +161,8 @@ impl<P: Protocol> Harness<P> {
         self.settle();
     }
 
-    /// Whether the peer takes what is written; true at first.
+    /// Whether the peer takes what is written; true at first. While it does not, a handler that
+    /// waits in `drain` would wait for ever, and panics.
     pub fn set_reading_peer(&mut self, reading: bool) {
         self.reading_peer = reading;
         self.settle();
@@ -183,7 +186,7 @@ impl<P: Protocol> Harness<P> {
         self.settle();
     }
 
-    /// Looks again: after a change through a handle.
+    /// Looks again, after a change through a handle; what takes something does so by itself.
     pub fn settle(&mut self) {
         while self.reason.is_none() && !self.switched {
             let (read, write) = (self.input.is_empty(), !self.reading_peer);
@@ -228,13 +231,14 @@ impl<P: Protocol> Harness<P> {
                     wakes.wake();
                     self.reason = Some(reason);
                 }
-                Next::Wait { .. } | Next::Broken => return,
+                Next::Wait { .. } | Next::Broken | Next::EndInput => return,
             }
         }
     }
 
-    /// Takes what the peer has read since the last time.
+    /// Takes what the peer has read since the last time, also of what a handle wrote.
     pub fn take_written(&mut self) -> BytesMut {
+        self.settle();
         self.written.split()
     }
 
@@ -347,7 +351,8 @@ fn run(handler: impl Future<Output = Result>, flush: &mut dyn FnMut() -> bool) -
         }
         assert!(
             flush(),
-            "the handler waits for something that a harness cannot give; use `testing::serve`"
+            "the handler waits for what a harness cannot give, or for a peer that does not read; use \
+             `testing::serve`"
         );
     }
 }

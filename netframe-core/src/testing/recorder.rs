@@ -36,10 +36,11 @@ use crate::transport::{Datagrams, Residue, Spawned, Transport};
 ///
 /// let mut t = Recorder::new();
 /// t.write(b"hello");
-/// t.close();
+/// t.close_write();
 /// t.write(b"too late");
 /// assert_eq!(t.take_written(), b"hello"[..]);
-/// assert!(t.is_closed());
+/// assert!(t.is_write_closed());
+/// assert!(!t.is_closed());
 /// ```
 pub struct Recorder {
     pub(super) facade: Facade,
@@ -116,6 +117,11 @@ impl Recorder {
     /// Whether `close` was called.
     pub fn is_closed(&self) -> bool {
         self.facade.shared.lock().is_closing()
+    }
+
+    /// Whether `close_write` was called.
+    pub fn is_write_closed(&self) -> bool {
+        self.facade.shared.lock().is_fin_wanted()
     }
 
     /// Whether `abort` was called, or the hard cap was exceeded.

@@ -1,17 +1,25 @@
 //! [`DatagramSocket`]: a UDP or Unix datagram socket as connections use it: received in batches,
 //! with the address that was asked, and sent from there.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod batch;
 mod bound;
 mod channel;
+#[cfg(unix)]
+mod local;
 mod multicast;
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+mod single;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(unix)]
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 #[cfg(unix)]
@@ -20,6 +28,8 @@ use tokio::net::UnixDatagram;
 pub(crate) use self::bound::{BoundSocket, connected, whole};
 pub(crate) use self::channel::Channel;
 pub(crate) use self::multicast::Multicast;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use self::single as batch;
 use crate::addr::Addr;
 use crate::connection::{Arrival, Outgoing};
 use crate::sessions::Number;
@@ -34,6 +44,10 @@ pub(crate) const MAX_RECEIVE: usize = 64 * 1024;
 /// section 3).
 pub(crate) const MAX_SEND_V4: usize = 65_507;
 const MAX_SEND_V6: usize = 65_527;
+
+/// A buffer is started anew once a datagram of any length might not fit, so that most are handed
+/// out without a copy.
+const BUFFER: usize = 2 * MAX_RECEIVE;
 
 /// A socket that receives and sends datagrams, tied to a runtime; shared by the sessions on it.
 #[derive(Debug)]
@@ -134,7 +148,11 @@ impl DatagramSocket {
 
     /// The next error that the network reports for this socket.
     pub(crate) async fn error(&self) -> io::Error {
-        let Raw::Udp(udp) = &self.raw else { return std::future::pending().await };
+        let udp = match &self.raw {
+            Raw::Udp(udp) => udp,
+            #[cfg(unix)]
+            Raw::Unix(..) => return std::future::pending().await,
+        };
         loop {
             if udp.ready(Interest::ERROR).await.is_err() {
                 std::future::pending::<()>().await; // the runtime is shutting down
@@ -157,7 +175,7 @@ impl DatagramSocket {
                 batch::receive_udp(udp, form, out)
             }
             #[cfg(unix)]
-            Raw::Unix(_, unix) => batch::receive_unix(unix, out),
+            Raw::Unix(_, unix) => local::receive(unix, out),
         }
     }
 
@@ -209,9 +227,9 @@ impl DatagramSocket {
                 }
             }
             #[cfg(unix)]
-            Raw::Unix(_, unix) => unix
-                .try_io(Interest::WRITABLE, || batch::send_unix(unix, &first.data, None))
-                .map(|_| 1),
+            Raw::Unix(_, unix) => {
+                unix.try_io(Interest::WRITABLE, || local::send(unix, &first.data, None)).map(|_| 1)
+            }
         }
     }
 
@@ -224,7 +242,7 @@ impl DatagramSocket {
             #[cfg(unix)]
             Raw::Unix(_, unix) => {
                 let to = first.to.as_ref().and_then(Addr::name).ok_or_else(wrong_family)?;
-                batch::send_unix(unix, &first.data, Some(to)).map(|_| 1)
+                local::send(unix, &first.data, Some(to)).map(|_| 1)
             }
         }
     }
@@ -344,6 +362,18 @@ fn is_of_source(error: &io::Error) -> bool {
 
 fn wrong_family() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the address is not of the socket's family")
+}
+
+/// Has a buffer take a datagram of any length.
+fn make_room(buffer: &mut BytesMut) {
+    if buffer.len() <= MAX_RECEIVE {
+        buffer.clear();
+        if buffer.try_reclaim(BUFFER) {
+            buffer.resize(BUFFER, 0);
+        } else {
+            *buffer = BytesMut::zeroed(BUFFER);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::datagram::{BoundSocket, DatagramSocket, Multicast, connected};
 use crate::addr_errors::AddrErrors;
 use crate::bind::bind_each;
-use crate::endpoint::{Endpoint, EndpointKind, UdpOptions};
+#[cfg(unix)]
+use crate::endpoint::EndpointKind;
+use crate::endpoint::{Endpoint, UdpOptions};
 use crate::error::Error;
 use crate::listener::{Connect, Incoming};
 use crate::protocol::Needs;
@@ -62,6 +64,7 @@ fn open(addr: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
 }
 
 /// Takes over a non-blocking socket that somebody else has bound.
+#[cfg(unix)]
 pub(crate) fn adopt(socket: UdpSocket) -> io::Result<BoundSocket> {
     let address = socket.local_addr()?.into();
     let endpoint = Endpoint::new(EndpointKind::Udp, address).map_err(io::Error::other)?;

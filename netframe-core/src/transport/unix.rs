@@ -4,13 +4,18 @@
 mod file;
 
 use std::io;
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt as _;
 use std::os::fd::AsFd;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::UnixListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mio::net::UnixListener;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use nix::sys::socket::{getsockopt, sockopt};
 use socket2::{SockAddr, Type};
 use tokio::io::unix::AsyncFd;
@@ -253,7 +258,7 @@ pub(crate) fn addr_of(addr: &std::os::unix::net::SocketAddr) -> Addr {
         return Addr::named(path.to_string_lossy());
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(addr) {
+    if let Some(name) = addr.as_abstract_name() {
         return Addr::named(format!("@{}", String::from_utf8_lossy(name)));
     }
     Addr::UNNAMED

@@ -5,7 +5,9 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use socket2::{Domain, SockAddr, Socket, Type};
+#[cfg(target_os = "linux")]
+use socket2::SockAddr;
+use socket2::{Domain, Socket, Type};
 
 use super::datagram::{BoundSocket, DatagramSocket, connected};
 use super::unix::{bind_socket, endpoint_of, name, sock_addr};

@@ -3,28 +3,41 @@
 use std::io;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use tokio::io::BufStream;
 use tokio::time::Instant;
 
 use netframe_core::transport::mem::MemNetwork;
-use netframe_core::{Client, CloseKind, Error, Server, Side, serve_io};
+use netframe_core::{
+    Addr, AnyIo, Client, CloseKind, Connect, EndpointKind, Error, Incoming, Server, Side, serve_io,
+};
 
 use crate::probe::{Probe, done, echo, why};
-use crate::world::{Net, World, limits};
+use crate::world::{Dialer, Net, World, limits};
 
 on_every_transport! {
     a_client_talks_to_a_server,
     a_client_that_is_dropped_aborts,
+    a_client_that_is_detached_runs_to_its_end,
     a_handle_of_a_client_outlives_it,
     a_refused_connect_is_an_error_with_its_cause,
     a_wrong_endpoint_is_an_error,
     a_factory_that_refuses_ends_the_client,
     serve_io_runs_any_stream,
     dropping_serve_io_aborts,
+    a_connector_of_ones_own_opens_the_connection,
+    an_error_of_a_connector_of_ones_own_is_one_of_connecting,
+    a_connector_of_ones_own_opens_no_datagrams,
+}
+
+on_transports_with_reset! {
+    resets_and_aborts_pass_through_any_stream,
 }
 
 on_paused_clock! {
     a_connect_that_takes_too_long_is_an_error,
     the_connect_timeout_may_be_never,
+    a_connector_of_ones_own_has_the_connect_timeout,
 }
 
 async fn a_client_talks_to_a_server(net: Net) {
@@ -60,6 +73,20 @@ async fn a_client_that_is_dropped_aborts(net: Net) {
     world.stop().await;
 }
 
+async fn a_client_that_is_detached_runs_to_its_end(net: Net) {
+    let world = World::start(net, echo).await;
+    let dialer = world.dialer();
+    let (probe, mut seen) = Probe::new();
+    let client = Client::builder(probe).network(dialer.network).connect(dialer.endpoint);
+    let handle = client.await.unwrap().detach();
+    handle.write("question").await.unwrap();
+    seen.made().await;
+    seen.expect("data question").await;
+    handle.close_write();
+    assert_eq!(why(&seen.lost().await), (Side::Peer, CloseKind::Eof));
+    world.stop().await;
+}
+
 async fn a_handle_of_a_client_outlives_it(net: Net) {
     let world = World::start(net, echo).await;
     let dialer = world.dialer();
@@ -92,10 +119,20 @@ async fn a_wrong_endpoint_is_an_error(net: Net) {
     assert!(matches!(Client::connect("nonsense", echo).await.unwrap_err(), Error::Endpoint(_)));
     let layered = format!("tls+{}", net.endpoint("layered"));
     assert!(Client::connect(&*layered, echo).await.is_err(), "not built yet");
-    assert!(matches!(
-        Client::connect("quic://127.0.0.1:9", echo).await.unwrap_err(),
-        Error::Unsupported { .. }
-    ));
+    for (endpoint, text) in [
+        ("quic://127.0.0.1:9", "the kind `quic` is not built yet; tcp, udp, unix, "),
+        (
+            "fd://3",
+            "an inherited socket is one to listen on; connect to the address it is bound to",
+        ),
+        ("systemd://web", "an inherited socket is one to listen on; "),
+        ("custom://own", "a connector of one's own is given to `connect_with`"),
+    ] {
+        let error = Client::connect(endpoint, echo).await.unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`{endpoint}`: {text}")), "{error}");
+    }
+    let error = Server::bind("custom://own", echo).await.unwrap_err();
+    assert!(error.to_string().ends_with("a listener of one's own is given to `listen_on`"));
     let taken = World::start(net, echo).await;
     let dialer = taken.dialer();
     let again = Server::builder(echo).network(dialer.network).listen(dialer.endpoint).unwrap();
@@ -139,10 +176,33 @@ async fn serve_io_runs_any_stream(net: Net) {
 async fn dropping_serve_io_aborts(net: Net) {
     let world = World::start(net, echo).await;
     let (probe, mut seen) = Probe::new();
-    let serving = tokio::spawn(serve_io(world.connect().await, probe));
+    let serving = tokio::spawn(serve_io(world.connect().await.into_io(), probe));
     seen.made().await;
     serving.abort();
     assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Aborted));
+    world.stop().await;
+}
+
+async fn resets_and_aborts_pass_through_any_stream(net: Net) {
+    let (server, mut served) = Probe::new();
+    let world = World::start(net, server).await;
+    for reset in [true, false] {
+        let below = BufStream::new(world.connect().await.into_io());
+        let io = AnyIo::over(below, |buffered| buffered.get_mut());
+        let (probe, mut seen) = Probe::new();
+        let probe = probe.on_made(|_| Box::pin(std::future::pending()));
+        let client = Client::builder(probe).adopt(io).unwrap();
+        let peer = served.made().await;
+        seen.made().await;
+        if reset {
+            peer.abort();
+            seen.expect("lost reset by peer").await;
+            served.lost().await;
+        } else {
+            drop(client);
+            served.expect("lost reset by peer").await;
+        }
+    }
     world.stop().await;
 }
 
@@ -171,4 +231,69 @@ async fn the_connect_timeout_may_be_never(net: Net) {
     let client = Client::builder(echo).network(network).limits(patient);
     let waiting = client.connect(net.endpoint("full"));
     tokio::time::timeout(Duration::from_secs(86_400), waiting).await.unwrap_err();
+}
+
+/// Connects to a world by itself; to none if there is none.
+struct Own(Option<Dialer>);
+
+#[derive(Debug, PartialEq)]
+struct Fact(&'static str);
+
+#[async_trait]
+impl Connect for Own {
+    async fn connect(&self) -> io::Result<Incoming> {
+        let Some(dialer) = &self.0 else { return Err(io::ErrorKind::HostUnreachable.into()) };
+        let stream = dialer.connect().await?.into_io();
+        let mut incoming = Incoming::new(stream, Addr::named("there"), Addr::named("here"));
+        incoming.publish(Fact("published"));
+        Ok(incoming)
+    }
+}
+
+async fn a_connector_of_ones_own_opens_the_connection(net: Net) {
+    let world = World::start(net, echo).await;
+    let (probe, mut seen) = Probe::new();
+    let probe = probe.on_made(|t| {
+        assert_eq!(
+            (t.info().peer().name(), t.info().local().name()),
+            (Some("there"), Some("here"))
+        );
+        assert_eq!(t.info().kind(), EndpointKind::Custom);
+        assert_eq!(t.get::<Fact>(), Some(&Fact("published")));
+        t.write(b"question");
+        done(t.close_write())
+    });
+    let own = Own(Some(world.dialer()));
+    let client = Client::builder(probe).connect_with("custom://own", own).await.unwrap();
+    for event in ["made", "data question", "eof ", "lost eof by peer"] {
+        seen.expect(event).await;
+    }
+    client.closed().await;
+    world.stop().await;
+}
+
+async fn an_error_of_a_connector_of_ones_own_is_one_of_connecting(_: Net) {
+    let client = Client::builder(echo).connect_with("custom://own", Own(None));
+    match client.await.unwrap_err() {
+        Error::Connect { endpoint, source } => {
+            assert_eq!(endpoint.to_string(), "custom://own");
+            assert_eq!(source.kind(), io::ErrorKind::HostUnreachable);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_connector_of_ones_own_opens_no_datagrams(_: Net) {
+    let client = Client::builder(echo).connect_with("udp://127.0.0.1:9", Own(None));
+    let error = client.await.unwrap_err().to_string();
+    assert_eq!(error, "`udp://127.0.0.1:9`: a connector of one's own opens streams, not datagrams");
+}
+
+async fn a_connector_of_ones_own_has_the_connect_timeout(net: Net) {
+    let (network, _listener) = full(net).await;
+    let own = Own(Some(Dialer::new(network, net.endpoint("full"))));
+    match Client::builder(echo).connect_with("custom://own", own).await.unwrap_err() {
+        Error::ConnectTimeout { after, .. } => assert_eq!(after, Duration::from_secs(10)),
+        other => panic!("{other:?}"),
+    }
 }

@@ -122,8 +122,12 @@ async fn rule3_a_peer_that_sends_no_fin_is_reset_after_the_close_timeout(net: Ne
     let world = World::with_limits(net, limits, probe.on_made(|t| done(t.close()))).await;
     let mut client = world.connect().await;
     assert_eq!(client.receive_all().await, b"");
-    assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Closed));
+    let reason = seen.lost().await;
+    assert_eq!(why(&reason), (Side::Local, CloseKind::Closed), "the first cause wins");
+    assert!(reason.close_timed_out());
+    assert_eq!(reason.to_string(), "closed by local (the close timed out)");
     world.until(|stats| stats.live == 0).await;
+    assert_eq!(world.stats().close_timeouts, 1);
     client.write_all(b"x").await.unwrap_err();
     world.stop().await;
 }
@@ -209,7 +213,8 @@ async fn rule3_a_close_that_moves_takes_any_time(net: Net) {
     assert!(got == pattern(MIB));
     assert_eq!(client.receive_all().await, b"");
     client.half_close().await;
-    assert_eq!(seen.lost().await.bytes_unsent(), 0);
+    let reason = seen.lost().await;
+    assert_eq!((reason.bytes_unsent(), reason.close_timed_out()), (0, false));
 }
 
 async fn rule3_a_close_that_does_not_move_ends_after_the_close_timeout(net: Net) {
@@ -226,6 +231,6 @@ async fn rule3_a_close_that_does_not_move_ends_after_the_close_timeout(net: Net)
     let took = started.elapsed();
     assert!((10.0..11.25).contains(&took.as_secs_f32()), "{took:?}");
     assert_eq!(why(&reason), (Side::Local, CloseKind::Closed), "the first cause wins");
-    assert!(reason.bytes_unsent() > 0);
+    assert!(reason.bytes_unsent() > 0 && reason.close_timed_out());
     drop(client);
 }

@@ -22,7 +22,7 @@ on_transports_with_reset! {
 
 /// Writes the messages it is sent, one byte each; at most `at_once` for each call.
 struct Writer {
-    mailbox: Option<Mailbox<u8>>,
+    mailbox: Mailbox<u8>,
     senders: mpsc::UnboundedSender<Sender<u8>>,
     capacity: usize,
     asleep: bool,
@@ -32,14 +32,14 @@ impl Protocol for Writer {
     async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
         let capacity = NonZeroUsize::new(self.capacity).unwrap();
         let (mailbox, sender) = Mailbox::new(t.handle(), capacity);
-        self.mailbox = Some(mailbox);
+        self.mailbox = mailbox;
         self.senders.send(sender)?;
         Ok(())
     }
 
     async fn notified(&mut self, t: &mut dyn Transport) -> Result {
         while !self.asleep
-            && let Some(message) = self.mailbox.as_mut().and_then(Mailbox::pop)
+            && let Some(message) = self.mailbox.pop()
         {
             t.write(&[message]);
         }
@@ -60,7 +60,7 @@ async fn world(
 ) -> (World, mpsc::UnboundedReceiver<Sender<u8>>) {
     let (senders, receiver) = mpsc::unbounded_channel();
     let world = World::start(net, move |_: &ConnectionInfo| Writer {
-        mailbox: None,
+        mailbox: Mailbox::default(),
         senders: senders.clone(),
         capacity,
         asleep,
@@ -142,6 +142,7 @@ async fn senders_learn_of_the_end(net: Net) {
     let client = world.connect().await;
     let sender = senders.recv().await.unwrap();
     sender.try_send(1).unwrap();
+    assert!(!sender.is_closed());
     let waiting = tokio::spawn({
         let sender = sender.clone();
         async move { sender.send(2).await }
@@ -150,5 +151,11 @@ async fn senders_learn_of_the_end(net: Net) {
     client.reset();
     assert!(matches!(waiting.await.unwrap(), Err(TrySendError::Closed(2))));
     assert!(matches!(sender.try_send(3), Err(TrySendError::Closed(3))));
+    assert!(sender.is_closed());
     world.stop().await;
+}
+
+#[test]
+fn a_default_mailbox_has_no_messages() {
+    assert_eq!(Mailbox::<u8>::default().pop(), None);
 }

@@ -3,9 +3,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
 use tokio::sync::mpsc;
 
-use netframe_core::{CloseKind, Handle, Limits, Side, Stream, TimeoutKind, stream_fn};
+use netframe_core::{CloseKind, Error, Handle, Limits, Side, Stream, TimeoutKind, stream_fn};
 
-use crate::probe::why;
+use crate::probe::{Probe, done, why};
 use crate::world::{Net, World, limits, pattern};
 
 on_every_transport! {
@@ -20,14 +20,25 @@ on_every_transport! {
     a_close_ends_a_stream_that_reads,
     the_halves_of_a_stream_work_in_two_tasks,
     two_streams_forward_to_each_other,
+    a_drain_ends_the_input_of_an_idle_stream,
+    a_drain_does_not_end_what_waits_unread,
+    a_drain_waits_for_the_rest_of_a_request,
+    a_stream_may_ignore_a_drain,
+    a_handle_tells_of_a_drain,
+    an_abort_resets,
+    a_stream_that_is_connected_owns_its_connection,
+    a_close_ends_a_stream_that_is_connected,
+    a_stream_is_not_connected_to_datagrams,
 }
 
 on_transports_with_reset! {
     a_stream_is_dropped_on_reset,
+    a_stream_that_is_connected_is_told_of_a_reset,
 }
 
 on_paused_clock! {
     a_silent_stream_ends_by_the_idle_timeout,
+    a_silent_stream_that_is_connected_does_so_too,
 }
 
 async fn a_stream_copies_both_ways(net: Net) {
@@ -317,6 +328,109 @@ async fn two_streams_forward_to_each_other(net: Net) {
     drop(world);
 }
 
+/// Answers every three bytes.
+async fn in_threes(mut stream: Stream) -> netframe_core::Result {
+    let mut three = [0; 3];
+    while stream.read(&mut three[..1]).await? > 0 {
+        stream.read_exact(&mut three[1..]).await?;
+        stream.write_all(&three).await?;
+    }
+    Ok(())
+}
+
+async fn a_drain_ends_the_input_of_an_idle_stream(net: Net) {
+    let (world, mut handles) = world(net, in_threes).await;
+    let (mut silent, mut answered) = (world.connect().await, world.connect().await);
+    answered.ping(b"abcdef").await;
+    world.until(|stats| stats.bytes_out == 6).await;
+    let report = world.stop().await;
+    assert_eq!((report.drained, report.aborted), (2, 0));
+    assert_eq!(silent.receive_all().await, b"");
+    assert_eq!(answered.receive_all().await, b"");
+    for _ in 0..2 {
+        let reason = handles.recv().await.unwrap().closed().await;
+        assert_eq!(why(&reason), (Side::System, CloseKind::Shutdown));
+    }
+}
+
+async fn a_drain_does_not_end_what_waits_unread(net: Net) {
+    let world = World::start(net, stream_fn(in_threes)).await;
+    // What waits unread when the drain begins is answered before the end.
+    let mut client = world.dialer().connect_unseen(b"abcdef").await;
+    let stopping = tokio::spawn(world.stop());
+    assert_eq!(client.receive_all().await, b"abcdef");
+    drop(client);
+    stopping.await.unwrap();
+}
+
+async fn a_drain_waits_for_the_rest_of_a_request(net: Net) {
+    let world = World::start(net, stream_fn(in_threes)).await;
+    let mut client = world.connect().await;
+    client.ping(b"abc").await;
+    client.send("de").await;
+    world.until(|stats| stats.bytes_in == 5).await;
+    let stopping = tokio::spawn(world.stop());
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    assert!(!stopping.is_finished());
+    client.send("f").await;
+    assert_eq!(client.receive_all().await, b"def");
+    drop(client);
+    stopping.await.unwrap();
+}
+
+async fn a_stream_may_ignore_a_drain(net: Net) {
+    let (world, _handles) = world(net, |stream| {
+        stream.ignore_drain();
+        in_threes(stream)
+    })
+    .await;
+    let mut client = world.connect().await;
+    client.ping(b"abc").await;
+    let stopping = tokio::spawn(world.stop());
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    client.ping(b"def").await;
+    assert!(!stopping.is_finished());
+    client.half_close().await;
+    assert_eq!(client.receive_all().await, b"");
+    drop(client);
+    stopping.await.unwrap();
+}
+
+async fn a_handle_tells_of_a_drain(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        let handle = stream.handle();
+        stream.write_all(b"hello").await?;
+        handle.draining().await;
+        stream.write_all(b", goodbye").await?;
+        Ok(())
+    })
+    .await;
+    let mut client = world.connect().await;
+    assert_eq!(client.receive(5).await, b"hello");
+    let stopping = tokio::spawn(world.stop());
+    assert_eq!(client.receive_all().await, b", goodbye");
+    drop(client);
+    assert_eq!(stopping.await.unwrap().drained, 1);
+    handles.recv().await.unwrap().draining().await; // so does the end
+}
+
+async fn an_abort_resets(net: Net) {
+    let (world, mut handles) = world(net, |mut stream| async move {
+        stream.read_u8().await?;
+        stream.write_all(b"last words").await?;
+        stream.abort();
+        std::future::pending().await
+    })
+    .await;
+    let mut client = world.connect().await;
+    client.send("?").await;
+    assert_eq!(client.receive_reset().await, b"");
+    let reason = handles.recv().await.unwrap().closed().await;
+    assert_eq!(why(&reason), (Side::Local, CloseKind::Aborted));
+    assert_eq!(reason.bytes_unsent(), 10);
+    world.stop().await;
+}
+
 async fn a_silent_stream_ends_by_the_idle_timeout(net: Net) {
     let idle = limits(|l| l.idle_timeout = std::time::Duration::from_secs(10).into());
     let world = World::with_limits(
@@ -333,4 +447,71 @@ async fn a_silent_stream_ends_by_the_idle_timeout(net: Net) {
     drop(client);
     let idle = CloseKind::Timeout(TimeoutKind::Idle);
     world.until(|stats| stats.closed(idle) == 1).await;
+}
+
+async fn connected(world: &World) -> Stream {
+    let dialer = world.dialer();
+    Stream::builder().network(dialer.network).connect(dialer.endpoint).await.unwrap()
+}
+
+async fn a_stream_that_is_connected_owns_its_connection(net: Net) {
+    let (server, mut seen) = Probe::new();
+    let server = server.on_data(|t, data| done(t.write(&data.split())));
+    let world = World::start(net, server).await;
+    let mut stream = connected(&world).await;
+    assert_eq!(stream.info().kind(), world.server.endpoint().kind());
+    seen.made().await;
+    for _ in 0..3 {
+        stream.write_all(b"ping").await.unwrap();
+        seen.expect("data ping").await;
+        let mut pong = [0; 4];
+        stream.read_exact(&mut pong).await.unwrap();
+        assert_eq!(&pong, b"ping");
+    }
+    let handle = stream.handle();
+    stream.write_all(b"last").await.unwrap();
+    drop(stream);
+    for event in ["data last", "eof ", "lost eof by peer"] {
+        seen.expect(event).await;
+    }
+    assert_eq!(why(&handle.closed().await), (Side::Local, CloseKind::Closed));
+    world.stop().await;
+}
+
+async fn a_close_ends_a_stream_that_is_connected(net: Net) {
+    let (server, _seen) = Probe::new();
+    let world = World::start(net, server).await;
+    let mut stream = connected(&world).await;
+    let handle = stream.handle();
+    let reading = tokio::spawn(async move { stream.read_u8().await.unwrap_err().kind() });
+    tokio::task::yield_now().await;
+    handle.close();
+    assert_eq!(reading.await.unwrap(), std::io::ErrorKind::ConnectionAborted);
+    world.stop().await;
+}
+
+async fn a_stream_is_not_connected_to_datagrams(_: Net) {
+    let error = Stream::connect("udp://127.0.0.1:9").await.unwrap_err();
+    assert!(matches!(error, Error::NeedsStream { .. }), "{error}");
+}
+
+async fn a_stream_that_is_connected_is_told_of_a_reset(net: Net) {
+    let (server, mut seen) = Probe::new();
+    let world = World::start(net, server).await;
+    let mut stream = connected(&world).await;
+    seen.made().await.abort();
+    assert_eq!(stream.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(stream.write(b"x").await.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    world.stop().await;
+}
+
+async fn a_silent_stream_that_is_connected_does_so_too(net: Net) {
+    let world = World::start(net, stream_fn(in_threes)).await;
+    let dialer = world.dialer();
+    let idle = limits(|l| l.idle_timeout = std::time::Duration::from_secs(10).into());
+    let stream = Stream::builder().limits(idle).network(dialer.network).connect(dialer.endpoint);
+    let mut stream = stream.await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
+    let idle = CloseKind::Timeout(TimeoutKind::Idle);
+    assert_eq!(why(&stream.handle().closed().await), (Side::System, idle));
 }

@@ -221,6 +221,14 @@ impl Raw {
         bytes
     }
 
+    pub(crate) fn into_io(self) -> Box<dyn Io> {
+        match self {
+            Self::Tcp(tcp) => Box::new(tcp),
+            Self::Unix(unix) => Box::new(unix),
+            Self::Mem(mem) => Box::new(mem),
+        }
+    }
+
     /// Sends and expects the same back.
     pub(crate) async fn ping(&mut self, bytes: &[u8]) {
         self.send(bytes).await;

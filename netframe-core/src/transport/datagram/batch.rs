@@ -1,30 +1,26 @@
-//! The system calls of a datagram socket: many datagrams in one, each with the address it was sent
-//! to, and sending from such an address. Where there are no such calls, one datagram at a time.
+//! The system calls of a UDP socket on Linux: many datagrams in one, each with the address it was
+//! sent to, and sending from such an address. Elsewhere it is `single`.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use bytes::BytesMut;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, UnixAddr,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage,
 };
-use nix::sys::socket::{recvfrom, recvmmsg, sendmmsg, sendmsg, setsockopt};
-use tokio::net::{UdpSocket, UnixDatagram};
+use nix::sys::socket::{recvmmsg, sendmmsg, setsockopt};
+use tokio::net::UdpSocket;
 
-use super::MAX_RECEIVE;
+use super::make_room;
 use crate::addr::Addr;
 use crate::connection::{Arrival, MAX_BATCH, Outgoing};
 use crate::datagram::Datagram;
 
 /// Datagrams taken in one call. More only means fewer calls when a socket is flooded.
 pub(super) const BATCH: usize = MAX_BATCH;
-
-/// A buffer is started anew once a datagram of any length might not fit, so that most are handed
-/// out without a copy.
-const BUFFER: usize = 2 * MAX_RECEIVE;
 
 /// Asks the system to tell the destination of each datagram; says whether it will.
 pub(super) fn ask_for_destination(
@@ -122,34 +118,6 @@ pub(super) fn receive_udp(
     })
 }
 
-/// As [`receive_udp`], one call for each.
-pub(super) fn receive_unix(
-    socket: &UnixDatagram,
-    out: &mut impl Extend<Arrival>,
-) -> io::Result<bool> {
-    RECEIVER.with_borrow_mut(|receiver| {
-        let buffer = &mut receiver.buffers[0];
-        for count in 0..BATCH {
-            make_room(buffer);
-            // Of the calls that also tell what was cut off, none is right about senders without a
-            // name: one byte more tells it too.
-            let slice = &mut buffer[..=MAX_RECEIVE];
-            let (len, from) = match recvfrom::<UnixAddr>(socket.as_raw_fd(), slice) {
-                Ok(received) => received,
-                // What came before is told first; an error comes again.
-                Err(_) if count > 0 => return Ok(false),
-                Err(error) => return Err(error.into()),
-            };
-            let mut data = buffer.split_to(len);
-            data.truncate(MAX_RECEIVE);
-            let from = from.as_ref().map_or(Addr::UNNAMED, from_unix);
-            let truncated = len > MAX_RECEIVE;
-            out.extend([Arrival::Datagram(Datagram { data, from, to: None, truncated })]);
-        }
-        Ok(true)
-    })
-}
-
 /// Sends datagrams in one call, all of them from `source` if there is one; says how many were taken.
 pub(super) fn send_udp(
     socket: &UdpSocket,
@@ -198,36 +166,6 @@ pub(super) fn send_udp(
     })
 }
 
-/// Sends to the Unix socket of that name, or to the connected one.
-pub(super) fn send_unix(socket: &UnixDatagram, data: &[u8], to: Option<&str>) -> io::Result<usize> {
-    let to = to.map(to_unix).transpose()?;
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    Ok(sendmsg(socket.as_raw_fd(), &[IoSlice::new(data)], &[], flags, to.as_ref())?)
-}
-
-/// The first IPv4 address of an interface, by which IPv4 names it.
-pub(super) fn interface_v4(index: u32) -> io::Result<Ipv4Addr> {
-    let name = nix::net::if_::if_indextoname(index)?;
-    let of_it = nix::ifaddrs::getifaddrs()?
-        .filter(|interface| interface.interface_name.as_bytes() == name.as_bytes());
-    of_it
-        .filter_map(|interface| interface.address?.as_sockaddr_in().map(|addr| addr.ip()))
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "it has no IPv4 address"))
-}
-
-/// Has a buffer take a datagram of any length.
-fn make_room(buffer: &mut BytesMut) {
-    if buffer.len() <= MAX_RECEIVE {
-        buffer.clear();
-        if buffer.try_reclaim(BUFFER) {
-            buffer.resize(BUFFER, 0);
-        } else {
-            *buffer = BytesMut::zeroed(BUFFER);
-        }
-    }
-}
-
 fn from_storage(addr: &SockaddrStorage) -> Option<Addr> {
     if let Some(v4) = addr.as_sockaddr_in() {
         return Some(SocketAddr::V4((*v4).into()).into());
@@ -253,23 +191,4 @@ fn destination(cmsgs: impl Iterator<Item = ControlMessageOwned>) -> Option<IpAdd
         IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast(),
         IpAddr::V6(v6) => !v6.is_multicast(),
     })
-}
-
-fn from_unix(addr: &UnixAddr) -> Addr {
-    if let Some(path) = addr.path().and_then(|path| path.to_str()) {
-        return Addr::named(path);
-    }
-    #[cfg(target_os = "linux")]
-    if let Some(name) = addr.as_abstract().and_then(|name| str::from_utf8(name).ok()) {
-        return Addr::named(format!("@{name}"));
-    }
-    Addr::UNNAMED // or a name that no text can hold
-}
-
-fn to_unix(name: &str) -> io::Result<UnixAddr> {
-    #[cfg(target_os = "linux")]
-    if let Some(name) = name.strip_prefix('@') {
-        return Ok(UnixAddr::new_abstract(name.as_bytes())?);
-    }
-    Ok(UnixAddr::new(name)?)
 }

@@ -6,8 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use socket2::{InterfaceIndexOrAddress, SockRef};
 
-use super::batch;
-
 /// The options of one UDP socket.
 pub(crate) struct Multicast<'a> {
     socket: SockRef<'a>,
@@ -58,7 +56,7 @@ impl<'a> Multicast<'a> {
         if self.is_v6 {
             self.socket.set_multicast_if_v6(interface)
         } else {
-            self.socket.set_multicast_if_v4(&batch::interface_v4(interface)?)
+            self.socket.set_multicast_if_v4(&interface_v4(interface)?)
         }
     }
 
@@ -71,5 +69,27 @@ fn by_index(interface: Option<u32>) -> InterfaceIndexOrAddress {
     match interface {
         Some(index) => InterfaceIndexOrAddress::Index(index),
         None => InterfaceIndexOrAddress::Address(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+/// The first IPv4 address of an interface, by which IPv4 names it.
+#[cfg(unix)]
+fn interface_v4(index: u32) -> io::Result<Ipv4Addr> {
+    let name = nix::net::if_::if_indextoname(index)?;
+    let of_it = nix::ifaddrs::getifaddrs()?
+        .filter(|interface| interface.interface_name.as_bytes() == name.as_bytes());
+    of_it
+        .filter_map(|interface| interface.address?.as_sockaddr_in().map(|addr| addr.ip()))
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "it has no IPv4 address"))
+}
+
+/// Windows takes the number itself, as an address of 0.0.0.0/8.
+#[cfg(windows)]
+fn interface_v4(index: u32) -> io::Result<Ipv4Addr> {
+    if index >> 24 == 0 {
+        Ok(Ipv4Addr::from(index))
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
     }
 }
