@@ -15,13 +15,40 @@ const BY_REFERENCE: usize = 16 * 1024;
 /// Slices handed to one vectored write.
 const MAX_SLICES: usize = 32;
 
-/// Queues a thread keeps for its next writers, and the largest buffer it keeps with one.
-const POOL_LEN: usize = 16;
+/// Queues a thread keeps for its next writers: as many as a message to a large group needs at once.
+const POOL_LEN: usize = 1024;
+
+/// The largest buffer it keeps with one of them, and the bytes of all those buffers together.
 const POOL_BUFFER: usize = 64 * 1024;
+const POOL_BYTES: usize = 1024 * 1024;
 
 thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { queues: Vec::new(), bytes: 0 }) };
+}
+
+/// Empty queues.
+///
+/// Invariant: `bytes` is the sum of the capacities of their buffers.
+struct Pool {
     #[expect(clippy::vec_box, reason = "the boxes are what is kept: connections hold them")]
-    static POOL: RefCell<Vec<Box<WriteQueue>>> = const { RefCell::new(Vec::new()) };
+    queues: Vec<Box<WriteQueue>>,
+    bytes: usize,
+}
+
+impl Pool {
+    fn take(&mut self) -> Option<Box<WriteQueue>> {
+        let queue = self.queues.pop()?;
+        self.bytes -= queue.tail.capacity();
+        Some(queue)
+    }
+
+    fn put(&mut self, queue: Box<WriteQueue>) {
+        let bytes = self.bytes + queue.tail.capacity();
+        if self.queues.len() < POOL_LEN && bytes <= POOL_BYTES {
+            self.bytes = bytes;
+            self.queues.push(queue);
+        }
+    }
 }
 
 /// Bytes on their way out.
@@ -36,7 +63,7 @@ pub(crate) struct WriteQueue {
 impl WriteQueue {
     /// An empty queue, from the thread's pool where it has one.
     pub(crate) fn take() -> Box<Self> {
-        POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+        POOL.try_with(|pool| pool.borrow_mut().take()).ok().flatten().unwrap_or_default()
     }
 
     /// Gives an empty queue back to the pool.
@@ -46,12 +73,7 @@ impl WriteQueue {
             self.tail = BytesMut::new();
         }
         // An error means that the thread is ending; the queue is then dropped.
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < POOL_LEN {
-                pool.push(self);
-            }
-        });
+        let _ = POOL.try_with(|pool| pool.borrow_mut().put(self));
     }
 
     pub(crate) fn push(&mut self, data: &[u8]) {
