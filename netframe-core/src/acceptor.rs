@@ -72,13 +72,23 @@ impl Acceptor {
         passed_on: PassedOn,
     ) -> io::Result<()> {
         while !self.listener.is_exhausted() {
+            let service = Arc::clone(&self.home.service);
+            let next = async {
+                while let Some(time) = service.pace.wait() {
+                    sleep(time).await;
+                }
+                service.permits.with_permit(self.listener.accept()).await
+            };
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                accepted = self.home.service.permits.with_permit(self.listener.accept()) => accepted,
+                accepted = next => accepted,
             };
             match accepted {
-                Ok(incoming) => self.start(incoming),
+                Ok(incoming) => {
+                    service.pace.spend();
+                    self.start(incoming);
+                }
                 Err(error) => {
                     self.home.service.permits.release();
                     self.failed(error, &stop).await?;
@@ -108,6 +118,12 @@ impl Acceptor {
     fn start(&mut self, incoming: Incoming) {
         self.backoff.reset();
         self.failures_in_a_row = 0;
+        let service = &self.home.service;
+        if !service.admit(incoming.peer()) {
+            debug!(service = %service.name, peer = %incoming.peer(), "a peer has enough connections");
+            service.permits.release();
+            return;
+        }
         self.factory.spawn(Conn::start(incoming, &self.origin, &self.home));
     }
 

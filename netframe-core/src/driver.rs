@@ -267,6 +267,7 @@ impl Conn {
         let wakes = core.publish(reason);
         drop(core);
         home.service.permits.release();
+        home.service.leave(self.facade.info.peer());
         home.unregister(key);
         wakes.wake();
     }

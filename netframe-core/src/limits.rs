@@ -45,6 +45,22 @@ pub struct Limits {
     /// it stops accepting, and newcomers wait in the kernel's queue. Default 65 536.
     #[serde(deserialize_with = "count")]
     pub max_connections: usize,
+    /// Connections of one peer at once; more are refused. A peer is a prefix of IP addresses, see
+    /// below; those without one, such as of Unix sockets, are not counted. Default unlimited.
+    pub max_connections_per_peer: Quota,
+    /// Connections accepted in a second, and as many at once after a second's silence; beyond that
+    /// they wait in the kernel's queue, and new UDP peers are not heard. Default unlimited.
+    pub accept_rate: Quota,
+    /// Connections of one peer accepted in a second, likewise; beyond that they are refused. Default
+    /// unlimited.
+    pub accept_rate_per_peer: Quota,
+    /// Bits of an IPv4 address that tell peers apart, 0 to 32. Default 32: each address is a peer.
+    #[serde(deserialize_with = "bits_v4")]
+    pub peer_prefix_v4: u8,
+    /// Bits of an IPv6 address that tell peers apart, 0 to 128. Default 64: what one network gets.
+    /// IPv4 addresses mapped into IPv6 count as IPv4.
+    #[serde(deserialize_with = "bits_v6")]
+    pub peer_prefix_v6: u8,
     /// Queued bytes above which a connection stops reading. Default 64 KiB.
     #[serde(with = "size")]
     pub high_watermark: usize,
@@ -76,6 +92,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 65_536,
+            max_connections_per_peer: Quota::Unlimited,
+            accept_rate: Quota::Unlimited,
+            accept_rate_per_peer: Quota::Unlimited,
+            peer_prefix_v4: 32,
+            peer_prefix_v6: 64,
             high_watermark: 64 * 1024,
             low_watermark: 16 * 1024,
             hard_cap: 1024 * 1024,
@@ -106,6 +127,23 @@ impl Limits {
                 return Err(LimitError::Zero { name });
             }
         }
+        for (name, quota) in [
+            ("max_connections_per_peer", self.max_connections_per_peer),
+            ("accept_rate", self.accept_rate),
+            ("accept_rate_per_peer", self.accept_rate_per_peer),
+        ] {
+            if quota == Quota::AtMost(0) {
+                return Err(LimitError::Zero { name });
+            }
+        }
+        for (name, bits, max) in [
+            ("peer_prefix_v4", self.peer_prefix_v4, 32),
+            ("peer_prefix_v6", self.peer_prefix_v6, 128),
+        ] {
+            if bits > max {
+                return Err(LimitError::Prefix { name, bits, max });
+            }
+        }
         for (name, value) in [
             ("idle_timeout", self.idle_timeout),
             ("close_timeout", self.close_timeout),
@@ -125,6 +163,48 @@ impl Limits {
             }
         }
         Ok(())
+    }
+}
+
+/// So many, or any number: unlimited is said in words, not with a zero.
+///
+/// In a configuration file it is a number, or `"unlimited"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// At most this many.
+    AtMost(usize),
+    /// Any number.
+    Unlimited,
+}
+
+impl Quota {
+    /// The number, or `None` for unlimited.
+    pub const fn at_most(self) -> Option<usize> {
+        match self {
+            Self::AtMost(count) => Some(count),
+            Self::Unlimited => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Quota {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quota = match Value::deserialize(deserializer)? {
+            Value::Number(number) => (COUNT.read)(&number.to_string()).map(Self::AtMost),
+            Value::Text(text) if text == "unlimited" => Some(Self::Unlimited),
+            _ => None,
+        };
+        let expected = || format!("expected {}, or `unlimited`", COUNT.expected);
+        quota.ok_or_else(|| D::Error::custom(expected()))
+    }
+}
+
+impl Serialize for Quota {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::AtMost(count) => serializer.serialize_u64(*count as u64),
+            Self::Unlimited => serializer.serialize_str("unlimited"),
+        }
     }
 }
 
@@ -205,6 +285,22 @@ fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> 
     number.ok_or_else(|| D::Error::custom(format!("expected {}", COUNT.expected)))
 }
 
+fn bits_v4<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    bits(deserializer, 32)
+}
+
+fn bits_v6<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    bits(deserializer, 128)
+}
+
+fn bits<'de, D: Deserializer<'de>>(deserializer: D, max: u8) -> Result<u8, D::Error> {
+    let bits = match Value::deserialize(deserializer)? {
+        Value::Number(number) => u8::try_from(number).ok().filter(|bits| *bits <= max),
+        _ => None,
+    };
+    bits.ok_or_else(|| D::Error::custom(format!("expected a number of bits from 0 to {max}")))
+}
+
 /// A number of bytes, or text with a unit.
 mod size {
     use super::{Deserialize, Deserializer, SIZE, Serializer, Value};
@@ -239,6 +335,16 @@ pub enum LimitError {
     ZeroTimeout {
         /// The limit's name.
         name: &'static str,
+    },
+    /// An address has not so many bits.
+    #[error("`{name}` is {bits}, and such addresses have {max} bits; set at most {max}")]
+    Prefix {
+        /// The limit's name.
+        name: &'static str,
+        /// Its value.
+        bits: u8,
+        /// The most it can be.
+        max: u8,
     },
     /// Two limits are in the wrong order.
     #[error(
@@ -313,5 +419,7 @@ mod tests {
         assert!(error(|l| l.idle_timeout = Duration::ZERO.into()).contains("or to never"));
         assert!(error(|l| l.low_watermark = 1 << 20).contains("`high_watermark` (65536)"));
         assert!(error(|l| l.hard_cap = 1000).starts_with("`high_watermark` (65536)"));
+        assert!(error(|l| l.accept_rate = Quota::AtMost(0)).starts_with("`accept_rate` is 0"));
+        assert!(error(|l| l.peer_prefix_v4 = 33).contains("have 32 bits; set at most 32"));
     }
 }

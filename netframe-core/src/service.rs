@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::addr::Addr;
+use crate::admission::{Admission, Pace, Refusal};
 use crate::budget::{Budget, Process};
 use crate::close_reason::{CloseKind, CloseReason};
 use crate::limits::Limits;
@@ -16,6 +18,8 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) limits: Limits,
     pub(crate) permits: Permits,
+    pub(crate) admission: Option<Admission>,
+    pub(crate) pace: Pace,
     pub(crate) counters: Counters,
 }
 
@@ -33,9 +37,35 @@ impl Service {
         Arc::new(Self {
             name: name.into(),
             permits: Permits { own: Count::new(limits.max_connections), process },
+            admission: Admission::new(&limits),
+            pace: Pace::new(limits.accept_rate),
             limits,
             counters: Counters::default(),
         })
+    }
+}
+
+impl Service {
+    /// Counts a connection of this peer; false, and counted by its cause, if there may be none.
+    pub(crate) fn admit(&self, peer: &Addr) -> bool {
+        match self.admission.as_ref().map_or(Ok(()), |admission| admission.admit(peer)) {
+            Ok(()) => true,
+            Err(Refusal::TooMany) => {
+                Counters::add(&self.counters.refused_per_peer);
+                false
+            }
+            Err(Refusal::TooFast) => {
+                Counters::add(&self.counters.refused_too_fast);
+                false
+            }
+        }
+    }
+
+    /// A connection of this peer, which was admitted, has ended.
+    pub(crate) fn leave(&self, peer: &Addr) {
+        if let Some(admission) = &self.admission {
+            admission.leave(peer);
+        }
     }
 }
 
@@ -159,6 +189,8 @@ impl Permits {
 pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
+    refused_per_peer: AtomicU64,
+    refused_too_fast: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
     pub(crate) shed: AtomicU64,
@@ -203,6 +235,10 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections that the factory refused.
     pub refused: u64,
+    /// Connections refused because their peer had as many as it may.
+    pub refused_per_peer: u64,
+    /// Connections refused because their peer's came faster than they may.
+    pub refused_too_fast: u64,
     /// Connections that failed before they could be accepted.
     pub accept_errors: u64,
     /// Times that accepting paused for a lack of descriptors or memory.
@@ -296,6 +332,8 @@ impl Stats {
             live: live.live,
             accepted: read(&counters.accepted),
             refused: read(&counters.refused),
+            refused_per_peer: read(&counters.refused_per_peer),
+            refused_too_fast: read(&counters.refused_too_fast),
             accept_errors: read(&counters.accept_errors),
             accept_pauses: read(&counters.accept_pauses),
             shed: read(&counters.shed),

@@ -198,11 +198,24 @@ impl Sessions {
             if !shared.change(|core| core.arrive(Arrival::Datagram(datagram))) {
                 Counters::add(&counters.waiting);
             }
-        } else if !self.stopped && self.make_room().await {
-            self.start_session(datagram);
         } else {
-            Counters::add(&counters.no_room);
+            self.receive_from_newcomer(datagram).await;
         }
+    }
+
+    async fn receive_from_newcomer(&self, datagram: Datagram) {
+        let service = &self.home.service;
+        if !self.stopped && service.pace.wait().is_none() {
+            if !service.admit(&datagram.from) {
+                return; // it is counted there
+            }
+            if self.make_room().await {
+                service.pace.spend();
+                return self.start_session(datagram);
+            }
+            service.leave(&datagram.from);
+        }
+        Counters::add(&service.counters.datagrams.no_room);
     }
 
     /// Takes a permit for another session, in place of one whose peer has sent only once if need

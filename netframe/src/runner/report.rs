@@ -1,11 +1,11 @@
 //! What a service has seen, as one event of the log. It passes any filter but `off`: whoever asks
 //! for it wants to see it.
 
-use std::fmt::Write;
+use std::fmt::Display;
 
 use tracing::info;
 
-use crate::{DatagramStats, ServiceStatus};
+use crate::ServiceStatus;
 
 /// The target of these events.
 pub(super) const TARGET: &str = "netframe::report";
@@ -13,37 +13,32 @@ pub(super) const TARGET: &str = "netframe::report";
 /// Tells what a service has seen; `when` says at which moment.
 pub(super) fn log(service: &ServiceStatus, when: &str) {
     let ServiceStatus { name, stats, .. } = service;
-    let mut closed = String::new();
-    for (kind, count) in stats.closed_by_kind() {
-        let comma = if closed.is_empty() { "" } else { ", " };
-        write!(closed, "{comma}{kind}: {count}").expect("a String takes everything");
-    }
-    let datagrams = if stats.datagrams == DatagramStats::default() {
-        String::new()
-    } else {
-        datagrams(&stats.datagrams)
-    };
+    let refused = [
+        ("by the factory", stats.refused),
+        ("per peer", stats.refused_per_peer),
+        ("too fast", stats.refused_too_fast),
+        ("shed", stats.shed),
+    ];
     info!(
         target: TARGET,
         name,
         live = stats.live,
         accepted = stats.accepted,
-        refused = stats.refused,
+        refused = counts(refused),
         accept_errors = stats.accept_errors,
         accept_pauses = stats.accept_pauses,
-        shed = stats.shed,
         bytes_in = stats.bytes_in,
         bytes_out = stats.bytes_out,
         highest_queue = stats.highest_queue,
         missed = stats.missed,
-        closed,
-        datagrams,
+        closed = counts(stats.closed_by_kind()),
+        datagrams = counts(stats.datagrams.counts()),
         "{when}"
     );
 }
 
-/// What happened to single datagrams, but for what never did.
-fn datagrams(stats: &DatagramStats) -> String {
-    let counts = stats.counts().filter(|(_, count)| *count > 0);
-    counts.map(|(name, count)| format!("{name}: {count}")).collect::<Vec<_>>().join(", ")
+/// Counters by their causes, but for those of what never happened.
+fn counts<T: Display>(counts: impl IntoIterator<Item = (T, u64)>) -> String {
+    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+    counts.map(|(cause, count)| format!("{cause}: {count}")).collect::<Vec<_>>().join(", ")
 }

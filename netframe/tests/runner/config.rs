@@ -64,8 +64,9 @@ fn echo(more: &str) -> String {
     format!("[[service]]\nprotocol = \"echo\"\nlisten = \"tcp://127.0.0.1:0\"\n{more}\n")
 }
 
-const LIMITS: &str = "limits: close_timeout, connect_timeout, hard_cap, high_watermark, \
-                      idle_timeout, low_watermark, max_connections, max_pending, \
+const LIMITS: &str = "limits: accept_rate, accept_rate_per_peer, close_timeout, connect_timeout, \
+                      hard_cap, high_watermark, idle_timeout, low_watermark, max_connections, \
+                      max_connections_per_peer, max_pending, peer_prefix_v4, peer_prefix_v6, \
                       write_stall_timeout";
 const SIZES: &str = "expected bytes from 1 to 2147483647, such as `65536`, `64KiB` or `1MiB`";
 const DURATIONS: &str =
@@ -235,6 +236,18 @@ fn values_out_of_range_are_refused_with_what_is_expected() {
             &format!("error: net.toml:4:8: invalid value of limit `hard_cap`: {SIZES}\n"),
         );
     }
+    for value in ["0", "'all'", "-1"] {
+        refuses(
+            &echo(&format!("limits.accept_rate = {value}")),
+            "error: net.toml:4:8: invalid value of limit `accept_rate`: expected a whole number \
+             from 1 to 2147483647, or `unlimited`\n",
+        );
+    }
+    refuses(
+        &echo("limits.peer_prefix_v6 = 129"),
+        "error: net.toml:4:8: invalid value of limit `peer_prefix_v6`: expected a number of bits \
+         from 0 to 128\n",
+    );
     for value in ["60", "'0s'", "'soon'"] {
         refuses(
             &echo(&format!("limits.idle_timeout = {value}")),
@@ -353,8 +366,9 @@ fn a_good_file_is_checked_and_served() {
     assert_eq!(check.code, Some(0), "{}", check.stderr);
     for told in [
         "service echo\n  listen tcp://127.0.0.1:0\n  listen tcp://127.0.0.2:0\n",
-        "  max_connections      100    file\n",
-        "  max_connections      65536  default\n",
+        "  max_connections           100        file\n",
+        "  max_connections           65536      default\n",
+        "  accept_rate               unlimited  default\n",
         "100 connections x (queue 1 MiB + pending 128 KiB + protocol ",
         "service lines (line-echo)\n",
         "  option max_length = 5\n",
