@@ -2,6 +2,7 @@
 //! never ends silently or spins.
 
 mod backoff;
+mod refuse;
 mod sort;
 
 use std::fs::File;
@@ -9,16 +10,20 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 pub(crate) use self::backoff::Backoff;
+pub(crate) use self::refuse::Refusals;
 pub(crate) use self::sort::{AcceptError, sort};
+use crate::connection::Core;
 use crate::driver::Conn;
 use crate::factory::DynFactory;
-use crate::home::Home;
+use crate::handle::Handle;
+use crate::home::{EVICTION, Home};
 use crate::info::Origin;
+use crate::limits::AtLimit;
 use crate::listener::{Incoming, Listen};
 use crate::server::PassedOn;
 use crate::service::Counters;
@@ -77,7 +82,12 @@ impl Acceptor {
                 while let Some(time) = service.pace.wait() {
                     sleep(time).await;
                 }
-                service.permits.with_permit(self.listener.accept()).await
+                match service.limits.at_limit {
+                    AtLimit::Wait => {
+                        (true, service.permits.with_permit(self.listener.accept()).await)
+                    }
+                    AtLimit::Refuse | AtLimit::EndIdle => (false, self.listener.accept().await),
+                }
             };
             let accepted = tokio::select! {
                 biased;
@@ -85,12 +95,19 @@ impl Acceptor {
                 accepted = next => accepted,
             };
             match accepted {
-                Ok(incoming) => {
+                (has_permit, Ok(incoming)) => {
                     service.pace.spend();
-                    self.start(incoming);
+                    if has_permit || make_room(&self.home).await {
+                        self.start(incoming);
+                    } else {
+                        Counters::add(&service.counters.refused_full);
+                        service.refusals.refuse(incoming);
+                    }
                 }
-                Err(error) => {
-                    self.home.service.permits.release();
+                (has_permit, Err(error)) => {
+                    if has_permit {
+                        service.permits.release();
+                    }
                     self.failed(error, &stop).await?;
                 }
             }
@@ -122,6 +139,7 @@ impl Acceptor {
         if !service.admit(incoming.peer()) {
             debug!(service = %service.name, peer = %incoming.peer(), "a peer has enough connections");
             service.permits.release();
+            service.refusals.refuse(incoming);
             return;
         }
         self.factory.spawn(Conn::start(incoming, &self.origin, &self.home));
@@ -174,6 +192,22 @@ impl Acceptor {
         }
         self.reserve = reserve();
     }
+}
+
+/// Takes a permit for a connection that was accepted without one, in place of one that has been idle
+/// if that is what is to be done.
+async fn make_room(home: &Home) -> bool {
+    let service = &home.service;
+    if service.permits.try_acquire() {
+        return true;
+    }
+    if service.limits.at_limit != AtLimit::EndIdle {
+        return false;
+    }
+    let Some(idle) = home.longest_idle() else { return false };
+    idle.change(Core::make_way);
+    let idle = Handle::new(idle);
+    timeout(EVICTION, idle.closed()).await.is_ok() && service.permits.try_acquire()
 }
 
 /// A descriptor kept for the time when there are no others.

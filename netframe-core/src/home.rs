@@ -24,6 +24,10 @@ use crate::wheel::{Key, TICK_MS, Tick, Wheel};
 /// thread needs longer.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
+/// Time for a connection that has to make way to end. Only a handler that blocks its thread needs
+/// longer.
+pub(crate) const EVICTION: Duration = Duration::from_millis(100);
+
 /// The connections of one service on one worker.
 pub(crate) struct Home {
     pub(crate) service: Arc<Service>,
@@ -143,6 +147,16 @@ impl Home {
             warn!(%service, %id, "`{callback}` blocked its worker for about {time:?}");
         }
         polled
+    }
+
+    /// The connection on which no byte has moved for the longest time, as far as the wheel knows; none
+    /// that is closing already.
+    pub(crate) fn longest_idle(&self) -> Option<Arc<Shared>> {
+        let now = self.now();
+        let idle = |shared: &Arc<Shared>| shared.lock().idle_time(now);
+        let idle =
+            self.connections().into_iter().filter_map(|shared| Some((idle(&shared)?, shared)));
+        idle.max_by_key(|(time, _)| *time).map(|(_, shared)| shared)
     }
 
     /// How many connections live here.

@@ -41,10 +41,12 @@ pub(crate) fn deadline(after: Duration) -> Instant {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections of the service at once, over all its endpoints and workers; exact. At the limit
-    /// it stops accepting, and newcomers wait in the kernel's queue. Default 65 536.
+    /// Connections of the service at once, over all its endpoints and workers; exact. Default 65 536.
     #[serde(deserialize_with = "count")]
     pub max_connections: usize,
+    /// What becomes of a newcomer when there are as many, or the process has as many as it may.
+    /// Default: it waits.
+    pub at_limit: AtLimit,
     /// Connections of one peer at once; more are refused. A peer is a prefix of IP addresses, see
     /// below; those without one, such as of Unix sockets, are not counted. Default unlimited.
     pub max_connections_per_peer: Quota,
@@ -92,6 +94,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 65_536,
+            at_limit: AtLimit::Wait,
             max_connections_per_peer: Quota::Unlimited,
             accept_rate: Quota::Unlimited,
             accept_rate_per_peer: Quota::Unlimited,
@@ -164,6 +167,25 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// What becomes of a newcomer when a service is full. Sessions of datagrams have a rule of their own:
+/// one whose peer has sent only once makes way.
+///
+/// In a configuration file `"wait"`, `"refuse"` or `"end-idle"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AtLimit {
+    /// The service stops accepting, and newcomers wait in the kernel's queue.
+    #[default]
+    Wait,
+    /// It is accepted, sent the [refusal](crate::ServerBuilder::refusal), and closed.
+    Refuse,
+    /// The connection that has been idle for the longest time ends for it, with
+    /// [`CloseKind::Limit`](crate::CloseKind::Limit): of those on the same worker. If none is idle it
+    /// is refused. Time is coarse: a byte that moved lately may not be known yet.
+    EndIdle,
 }
 
 /// So many, or any number: unlimited is said in words, not with a zero.

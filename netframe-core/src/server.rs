@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -171,6 +172,7 @@ pub struct ServerBuilder {
     factory: Arc<dyn DynFactory>,
     name: Option<String>,
     limits: Limits,
+    refusal: Bytes,
     network: MemNetwork,
     resolver: Arc<dyn Resolve>,
     places: Vec<Place>,
@@ -188,6 +190,7 @@ impl ServerBuilder {
             factory,
             name: None,
             limits: Limits::default(),
+            refusal: Bytes::new(),
             network: MemNetwork::global(),
             resolver: Arc::new(SystemResolver),
             places: Vec::new(),
@@ -223,6 +226,14 @@ impl ServerBuilder {
     /// The limits of the service and of each of its connections.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// What a connection is sent before it is closed because there may be none: the service is full
+    /// and [refuses](crate::AtLimit::Refuse), or the peer has enough connections. Nothing where it is
+    /// not called. Over datagrams nobody is told.
+    pub fn refusal(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.refusal = bytes.into();
         self
     }
 
@@ -295,7 +306,7 @@ impl ServerBuilder {
         let name = self.name.unwrap_or_else(|| {
             endpoints.first().map_or_else(|| "server".to_owned(), Endpoint::to_string)
         });
-        let service = Service::of_process(name, self.limits, process);
+        let service = Service::of_process(name, self.limits, self.refusal, process);
         let open = CancellationToken::new();
         Ok(ReadyServer { service, endpoints, factory: self.factory, places, open })
     }

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
+
+use crate::acceptor::Refusals;
 use crate::addr::Addr;
 use crate::admission::{Admission, Pace, Refusal};
 use crate::budget::{Budget, Process};
@@ -20,18 +23,20 @@ pub(crate) struct Service {
     pub(crate) permits: Permits,
     pub(crate) admission: Option<Admission>,
     pub(crate) pace: Pace,
+    pub(crate) refusals: Refusals,
     pub(crate) counters: Counters,
 }
 
 impl Service {
     pub(crate) fn new(name: impl Into<String>, limits: Limits) -> Arc<Self> {
-        Self::of_process(name, limits, Arc::default())
+        Self::of_process(name, limits, Bytes::new(), Arc::default())
     }
 
     /// One of several services, whose connections `process` counts together.
     pub(crate) fn of_process(
         name: impl Into<String>,
         limits: Limits,
+        refusal: Bytes,
         process: Arc<Process>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -39,6 +44,7 @@ impl Service {
             permits: Permits { own: Count::new(limits.max_connections), process },
             admission: Admission::new(&limits),
             pace: Pace::new(limits.accept_rate),
+            refusals: Refusals::new(refusal),
             limits,
             counters: Counters::default(),
         })
@@ -189,6 +195,7 @@ impl Permits {
 pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) refused_full: AtomicU64,
     refused_per_peer: AtomicU64,
     refused_too_fast: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
@@ -235,6 +242,8 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections that the factory refused.
     pub refused: u64,
+    /// Connections refused because the service, or the process, was full.
+    pub refused_full: u64,
     /// Connections refused because their peer had as many as it may.
     pub refused_per_peer: u64,
     /// Connections refused because their peer's came faster than they may.
@@ -332,6 +341,7 @@ impl Stats {
             live: live.live,
             accepted: read(&counters.accepted),
             refused: read(&counters.refused),
+            refused_full: read(&counters.refused_full),
             refused_per_peer: read(&counters.refused_per_peer),
             refused_too_fast: read(&counters.refused_too_fast),
             accept_errors: read(&counters.accept_errors),

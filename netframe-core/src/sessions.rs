@@ -27,7 +27,7 @@ use crate::driver::Conn;
 use crate::endpoint::Endpoint;
 use crate::factory::DynFactory;
 use crate::handle::Handle;
-use crate::home::Home;
+use crate::home::{EVICTION, Home};
 use crate::info::Origin;
 use crate::listener::Incoming;
 use crate::server::PassedOn;
@@ -38,9 +38,6 @@ use crate::transport::datagram::{BoundSocket, Channel, DatagramSocket};
 /// Batches received after the stop, at most: what a buffer of 16 MiB holds of the smallest datagrams.
 /// A flood must not put the end of the server off.
 const MAX_LAST: usize = 2048;
-
-/// Time for a session that is given up to end. Only a handler that blocks its thread needs longer.
-const EVICTION: Duration = Duration::from_millis(100);
 
 /// The sessions on one socket.
 pub(crate) struct Sessions {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use netframe_core::bytes::BytesMut;
 use netframe_core::transport::mem::MemNetwork;
-use netframe_core::{ConnectionInfo, Limits, Protocol, Quota, Result, Server, Stats, Transport};
+use netframe_core::{
+    AtLimit, CloseKind, ConnectionInfo, Limits, Protocol, Quota, Result, Server, Stats, Transport,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::task::yield_now;
@@ -132,6 +134,81 @@ async fn sessions_of_a_peer_are_counted_too() {
     until(&server, |stats| stats.refused_per_peer == 1).await;
     let stats = server.stats();
     assert_eq!((stats.accepted, stats.datagrams.no_room, stats.datagrams.evicted), (2, 0, 0));
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_full_service_says_so_and_goes_on() {
+    let mut limits = Limits::default();
+    limits.max_connections = 2;
+    limits.at_limit = AtLimit::Refuse;
+    let server = Server::builder(|_: &ConnectionInfo| Echo).limits(limits).refusal("full\n");
+    let server = server.listen("tcp://127.0.0.1:0").unwrap().bind().await.unwrap();
+    let to = server.endpoint().address().socket_addr().unwrap();
+    let (mut one, mut two) = (connect(1, to).await, connect(1, to).await);
+    assert!(is_served(&mut one).await && is_served(&mut two).await);
+    for _ in 0..10 {
+        let mut refused = connect(1, to).await;
+        refused.write_all(b"a question that nobody reads").await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, refused.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer, "full\n", "and then the end in order");
+    }
+    assert!(is_served(&mut one).await);
+    assert_eq!((server.stats().refused_full, server.stats().accepted), (10, 2));
+    drop(two);
+    until(&server, |stats| stats.live == 1).await;
+    assert!(is_served(&mut connect(1, to).await).await);
+    drop(one);
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn peers_that_do_not_take_their_refusal_cost_a_bounded_number_of_tasks() {
+    let mut limits = Limits::default();
+    limits.max_connections = 1;
+    limits.at_limit = AtLimit::Refuse;
+    let server = Server::builder(|_: &ConnectionInfo| Echo).limits(limits).refusal("full\n");
+    let server = server.listen("tcp://127.0.0.1:0").unwrap().bind().await.unwrap();
+    let to = server.endpoint().address().socket_addr().unwrap();
+    let mut kept = connect(1, to).await;
+    assert!(is_served(&mut kept).await);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut refused = Vec::new();
+    for count in 1..=300 {
+        refused.push(connect(1, to).await);
+        until(&server, |stats| stats.refused_full == count).await;
+        assert!(tasks() <= before + 64);
+    }
+    assert!(is_served(&mut kept).await);
+    drop((kept, refused));
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn the_longest_idle_makes_way_for_a_newcomer() {
+    let (server, to) = serve("tcp://127.0.0.1:0", |limits| {
+        limits.max_connections = 3;
+        limits.at_limit = AtLimit::EndIdle;
+        limits.idle_timeout = Duration::from_secs(1).into(); // so that the wheel looks often
+    })
+    .await;
+    let mut idle = connect(1, to).await;
+    until(&server, |stats| stats.live == 1).await;
+    // Time passes: others are busy until the first one has been idle for a while.
+    let (mut busy, mut other) = (connect(1, to).await, connect(1, to).await);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(300) {
+        assert!(is_served(&mut busy).await && is_served(&mut other).await);
+    }
+    let mut newcomer = connect(1, to).await;
+    assert!(is_served(&mut newcomer).await);
+    assert_eq!(timeout(PATIENCE, idle.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
+    assert!(is_served(&mut busy).await && is_served(&mut other).await);
+    let stats = server.stats();
+    assert_eq!((stats.closed(CloseKind::Limit), stats.refused_full, stats.live), (1, 0, 3));
+    drop((busy, other, newcomer));
     server.shutdown(PATIENCE).await;
 }
 

@@ -100,6 +100,12 @@ impl Core {
         }
     }
 
+    /// Ticks without a byte, unless it is closing or a byte has moved since the last look.
+    pub(crate) fn idle_time(&self, now: Tick) -> Option<Tick> {
+        let busy = Flags::CLOSING | Flags::ABORTED | Flags::ACTIVE;
+        (!self.flags.any(busy)).then(|| now.wrapping_sub(self.deadlines.idle_since))
+    }
+
     /// Whether `arm` has something to do.
     pub(crate) fn needs_arm(&self) -> bool {
         self.flags.any(Flags::ARM)

@@ -48,6 +48,12 @@ impl Core {
         self.wake_all()
     }
 
+    /// Another connection needs the place of this one, which has been idle.
+    pub(crate) fn make_way(&mut self) {
+        let text = "the service is full, and this connection had been idle for the longest time";
+        self.abort(Cause::with_source(Side::System, CloseKind::Limit, text));
+    }
+
     /// The service ends the connection: its drain took too long, or there was none.
     pub(crate) fn shut_down(&mut self) {
         self.abort(Cause::new(Side::System, CloseKind::Shutdown));

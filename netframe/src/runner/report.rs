@@ -15,6 +15,7 @@ pub(super) fn log(service: &ServiceStatus, when: &str) {
     let ServiceStatus { name, stats, .. } = service;
     let refused = [
         ("by the factory", stats.refused),
+        ("full", stats.refused_full),
         ("per peer", stats.refused_per_peer),
         ("too fast", stats.refused_too_fast),
         ("shed", stats.shed),

@@ -14,6 +14,7 @@ pub(super) fn serve(args: Serve, registry: &Registry) -> Result<(), Failure> {
         name: args.protocol.clone(),
         protocol: args.protocol,
         endpoints: args.endpoints,
+        refusal: None,
         limits: setting::table("limit", args.limits)?,
         options: setting::table("option", args.settings)?,
     };

@@ -16,6 +16,8 @@ pub(super) struct ServiceSettings {
     pub(super) name: String,
     pub(super) protocol: String,
     pub(super) endpoints: Vec<Endpoint>,
+    /// What is sent to those that are refused because of a limit.
+    pub(super) refusal: Option<String>,
     /// Only those that were set.
     pub(super) limits: Table,
     /// Likewise.
@@ -85,7 +87,8 @@ impl ServiceSettings {
             }
         }
         let raised = raised.into_iter().map(|(name, _)| name.clone()).collect();
-        let mut server = server.name(&self.name).limits(needed.clone());
+        let refusal = self.refusal.clone().unwrap_or_default();
+        let mut server = server.name(&self.name).limits(needed.clone()).refusal(refusal);
         for endpoint in &self.endpoints {
             server = match server.listen(endpoint.clone()) {
                 Ok(server) => server,

@@ -2,6 +2,7 @@
 //! and a good one is served.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,7 +65,7 @@ fn echo(more: &str) -> String {
     format!("[[service]]\nprotocol = \"echo\"\nlisten = \"tcp://127.0.0.1:0\"\n{more}\n")
 }
 
-const LIMITS: &str = "limits: accept_rate, accept_rate_per_peer, close_timeout, connect_timeout, \
+const LIMITS: &str = "limits: accept_rate, accept_rate_per_peer, at_limit, close_timeout, connect_timeout, \
                       hard_cap, high_watermark, idle_timeout, low_watermark, max_connections, \
                       max_connections_per_peer, max_pending, peer_prefix_v4, peer_prefix_v6, \
                       write_stall_timeout";
@@ -106,7 +107,7 @@ fn unknown_words_are_refused_with_a_choice() {
     refuses(
         &echo("lisen = 'tcp://127.0.0.1:0'"),
         "error: net.toml:4:1: unknown key of a service `lisen`; did you mean `listen`? keys: \
-         protocol, listen, name, limits, options\n",
+         protocol, listen, name, refusal, limits, options\n",
     );
     refuses(
         &echo("").replace("echo", "ehco"),
@@ -349,7 +350,7 @@ fn everything_that_is_wrong_is_told_at_once() {
          error: net.toml:4:11: `x` has no kind; expected `kind://address`\n\
          error: net.toml:4:16: `y` has no kind; expected `kind://address`\n\
          error: net.toml:5:1: unknown key of a service `nmae`; did you mean `name`? keys: \
-         protocol, listen, name, limits, options\n",
+         protocol, listen, name, refusal, limits, options\n",
     );
 }
 
@@ -390,6 +391,28 @@ fn a_good_file_is_checked_and_served() {
     for told in ["name=\"echo\" live=0 accepted=2 ", "name=\"lines\" live=0 accepted=1 "] {
         assert!(end.stderr.contains(told), "{told}: {}", end.stderr);
     }
+}
+
+#[test]
+fn a_full_service_refuses_as_its_file_says() {
+    let folder = Folder::with(
+        "[[service]]\nprotocol = 'echo'\nlisten = 'tcp://127.0.0.1:0'\n\
+         refusal = \"come back later\\n\"\n\
+         [service.limits]\nmax_connections = 1\nat_limit = 'refuse'\n",
+    );
+    let server = folder.start(&["run", "net.toml"]).listening("echo", 1);
+    let mut kept = server.connect();
+    kept.write_all(b"hello").unwrap();
+    kept.read_exact(&mut [0; 5]).unwrap();
+    assert_eq!(ask(server.addrs[0], b""), b"come back later\n");
+    server.signal("TERM");
+    drop(kept);
+    assert!(server.end().stderr.contains("refused=\"full: 1\""));
+    refuses(
+        &echo("limits.at_limit = 'end'"),
+        "error: net.toml:4:8: invalid value of limit `at_limit`: unknown variant `end`, expected \
+         one of `wait`, `refuse`, `end-idle`\n",
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ type Item<'i> = Spanned<DeValue<'i>>;
 
 const KEYS: [&str; 4] = ["limits", "service", "workers", "drain"];
 const PROCESS_LIMITS: [&str; 2] = ["max_connections", "max_queued"];
-const SERVICE_KEYS: [&str; 5] = ["protocol", "listen", "name", "limits", "options"];
+const SERVICE_KEYS: [&str; 6] = ["protocol", "listen", "name", "refusal", "limits", "options"];
 
 /// Reads a whole file.
 pub(super) fn read(source: &Source) -> Result<(ProcessSettings, Vec<FromFile>), Vec<Problem>> {
@@ -168,6 +168,7 @@ impl Reader<'_> {
         let whole = item.span();
         let mut spans = HashMap::from([(At::Service, whole.clone())]);
         let (mut protocol, mut name, mut endpoints) = (None, None, None);
+        let mut refusal = None;
         let (mut limits, mut options) = (Table::new(), Table::new());
         for (key, item) in self.table("service", item)? {
             match &**key.get_ref() {
@@ -176,6 +177,7 @@ impl Reader<'_> {
                     protocol = Some(self.text(&key, &item, "the name of a protocol"));
                 }
                 "name" => name = Some(self.text(&key, &item, "a name")),
+                "refusal" => refusal = self.text(&key, &item, "what a refused peer is sent"),
                 "listen" => endpoints = Some(self.endpoints(&key, item, &mut spans)),
                 "limits" => {
                     spans.insert(At::Limits, key.span());
@@ -199,7 +201,7 @@ impl Reader<'_> {
         // `None` inside means that the problem has been told.
         let (protocol, endpoints) = (protocol??, endpoints?);
         let name = name.flatten().unwrap_or_else(|| protocol.clone());
-        let settings = ServiceSettings { name, protocol, endpoints, limits, options };
+        let settings = ServiceSettings { name, protocol, endpoints, refusal, limits, options };
         Some(FromFile { settings, spans })
     }
 
