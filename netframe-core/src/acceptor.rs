@@ -35,6 +35,9 @@ const MAX_LAST: usize = 65_536;
 /// peers.
 const MAX_FAILURES: usize = 64;
 
+/// Connections shed in one go: the largest usual backlog.
+const MAX_SHED: usize = 4096;
+
 /// One listener on one worker.
 pub(crate) struct Acceptor {
     listener: Box<dyn Listen>,
@@ -183,11 +186,12 @@ impl Acceptor {
         }
     }
 
-    /// Out of descriptors: gives the reserve up to accept one connection and close it, so that its
-    /// peer learns of it now rather than in its own timeout.
+    /// Out of descriptors: gives the reserve up to accept those that wait, one after the other, and
+    /// close them, so that their peers learn of it now rather than in a timeout of their own.
     fn shed(&mut self) {
         self.reserve = None;
-        if let Some(Ok(_incoming)) = self.listener.try_accept() {
+        for _ in 0..MAX_SHED {
+            let Some(Ok(_incoming)) = self.listener.try_accept() else { break };
             Counters::add(&self.home.service.counters.shed);
         }
         self.reserve = reserve();

@@ -4,6 +4,8 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "runner/cost.rs"]
+mod cost;
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "runner/program.rs"]
 mod program;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use cost::processor_time;
 use program::{PATIENCE, Program};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy, sink};
@@ -81,15 +84,6 @@ fn readers_get_every_line_beside_members_that_never_read() {
     let missed = end.stderr.split(" missed=").nth(1).unwrap().split(' ').next().unwrap();
     assert!(missed.parse::<usize>().unwrap() > members / 2 * 100, "{}", end.stderr);
     assert_eq!(end.code, Some(0), "{}", end.stderr);
-}
-
-/// The processor time that a program has used so far.
-fn processor_time(program: &Program) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", program.pid())).unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap(); // the name may have spaces
-    let ticks = |field: usize| fields.split_whitespace().nth(field).unwrap().parse::<u32>();
-    // utime and stime of proc_pid_stat(5), in ticks of 10 ms.
-    Duration::from_millis(10) * (ticks(11).unwrap() + ticks(12).unwrap())
 }
 
 /// What `check` says the file allows, bytes.
