@@ -121,12 +121,12 @@ impl Program {
         self.child.id()
     }
 
-    /// Waits until it logs a line with this text.
-    pub(crate) fn await_log(&mut self, text: &str) {
+    /// Waits until it logs a line with this text, and returns the line.
+    pub(crate) fn await_log(&mut self, text: &str) -> String {
         while let Some(line) = next(&self.stderr) {
             self.logged += &line;
             if line.contains(text) {
-                return;
+                return line;
             }
         }
         panic!("it ended without having logged `{text}`: {}", self.logged);
