@@ -134,7 +134,7 @@ pub enum CloseKind {
 
 impl CloseKind {
     /// Number of kinds, each timeout counted by itself.
-    pub(crate) const COUNT: usize = 13;
+    pub(crate) const COUNT: usize = 14;
 
     /// Every kind, in the order of `index`.
     pub(crate) const ALL: [Self; Self::COUNT] = [
@@ -144,6 +144,7 @@ impl CloseKind {
         Self::Reset,
         Self::Timeout(TimeoutKind::Idle),
         Self::Timeout(TimeoutKind::WriteStall),
+        Self::Timeout(TimeoutKind::Message),
         Self::Overflow,
         Self::Limit,
         Self::ProtocolError,
@@ -162,13 +163,14 @@ impl CloseKind {
             Self::Reset => 3,
             Self::Timeout(TimeoutKind::Idle) => 4,
             Self::Timeout(TimeoutKind::WriteStall) => 5,
-            Self::Overflow => 6,
-            Self::Limit => 7,
-            Self::ProtocolError => 8,
-            Self::Error => 9,
-            Self::Panic => 10,
-            Self::Switched => 11,
-            Self::Shutdown => 12,
+            Self::Timeout(TimeoutKind::Message) => 6,
+            Self::Overflow => 7,
+            Self::Limit => 8,
+            Self::ProtocolError => 9,
+            Self::Error => 10,
+            Self::Panic => 11,
+            Self::Switched => 12,
+            Self::Shutdown => 13,
         }
     }
 }
@@ -182,6 +184,7 @@ impl fmt::Display for CloseKind {
             Self::Reset => "reset",
             Self::Timeout(TimeoutKind::Idle) => "idle timeout",
             Self::Timeout(TimeoutKind::WriteStall) => "write-stall timeout",
+            Self::Timeout(TimeoutKind::Message) => "message timeout",
             Self::Overflow => "overflow",
             Self::Limit => "limit",
             Self::ProtocolError => "protocol error",
@@ -201,6 +204,9 @@ pub enum TimeoutKind {
     Idle,
     /// The peer took no byte of a waiting queue for the write-stall timeout.
     WriteStall,
+    /// The peer did not finish a message that it had begun within the message timeout, or sent it
+    /// too slowly.
+    Message,
 }
 
 /// An error that blames the peer: it broke the rules of the protocol.

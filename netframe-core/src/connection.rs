@@ -230,6 +230,7 @@ impl Core {
         let progress = fresh || left < offered;
         let refused = self.flags.any(Flags::REFUSED) && progress;
         self.flags.put(Flags::REDELIVER, left > 0 && (!wants || refused));
+        self.message(left > 0 && wants && !refused, left < offered);
         if wants && !refused && left > limits.max_pending {
             let text = format!(
                 "{left} bytes of an unfinished message exceed `max_pending` ({})",

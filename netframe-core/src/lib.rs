@@ -101,7 +101,7 @@ pub use self::group::{Delivery, Group, GroupLimits, GroupStats, Member, Message,
 pub use self::handle::{Handle, TryWriteError};
 pub use self::info::{ConnectionId, ConnectionInfo, Extensions};
 pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
-pub use self::limits::{AtLimit, LimitError, Limits, Quota, Timeout};
+pub use self::limits::{AtLimit, LimitError, Limits, MinRate, Quota, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};
 pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};

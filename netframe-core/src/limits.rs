@@ -86,6 +86,13 @@ pub struct Limits {
     /// Time in which the peer must take at least one byte of a waiting queue; then the connection
     /// is reset. Default 60 s.
     pub write_stall_timeout: Timeout,
+    /// Time in which a message that has begun must be complete: while a protocol leaves bytes
+    /// unconsumed and waits for more. It does not run while a handler is pending or nothing is read.
+    /// Default 60 s: a trickle cannot hold a connection, and who types by hand has time.
+    pub message_timeout: Timeout,
+    /// Bytes in a second that must arrive on the average while a message is incomplete, after its
+    /// first 5 s. Default any.
+    pub min_message_rate: MinRate,
     /// Time a client's attempt to connect may take. Default 10 s.
     pub connect_timeout: Timeout,
 }
@@ -107,6 +114,8 @@ impl Default for Limits {
             idle_timeout: Timeout::from_secs(300),
             close_timeout: Timeout::from_secs(10),
             write_stall_timeout: Timeout::from_secs(60),
+            message_timeout: Timeout::from_secs(60),
+            min_message_rate: MinRate::Any,
             connect_timeout: Timeout::from_secs(10),
         }
     }
@@ -139,6 +148,9 @@ impl Limits {
                 return Err(LimitError::Zero { name });
             }
         }
+        if self.min_message_rate == MinRate::AtLeast(0) {
+            return Err(LimitError::Zero { name: "min_message_rate" });
+        }
         for (name, bits, max) in [
             ("peer_prefix_v4", self.peer_prefix_v4, 32),
             ("peer_prefix_v6", self.peer_prefix_v6, 128),
@@ -151,6 +163,7 @@ impl Limits {
             ("idle_timeout", self.idle_timeout),
             ("close_timeout", self.close_timeout),
             ("write_stall_timeout", self.write_stall_timeout),
+            ("message_timeout", self.message_timeout),
             ("connect_timeout", self.connect_timeout),
         ] {
             if value == Timeout::After(Duration::ZERO) {
@@ -226,6 +239,49 @@ impl Serialize for Quota {
         match self {
             Self::AtMost(count) => serializer.serialize_u64(*count as u64),
             Self::Unlimited => serializer.serialize_str("unlimited"),
+        }
+    }
+}
+
+/// A rate below which a peer is too slow, or any: that is said in words, not with a zero.
+///
+/// In a configuration file it is a number of bytes in a second, or `"any"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinRate {
+    /// At least this many bytes in a second.
+    AtLeast(usize),
+    /// However slow.
+    Any,
+}
+
+impl MinRate {
+    /// The bytes in a second, or `None` for any.
+    pub const fn at_least(self) -> Option<usize> {
+        match self {
+            Self::AtLeast(rate) => Some(rate),
+            Self::Any => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MinRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rate = match Value::deserialize(deserializer)? {
+            Value::Number(number) => (SIZE.read)(&number.to_string()).map(Self::AtLeast),
+            Value::Text(text) if text == "any" => Some(Self::Any),
+            Value::Text(text) => (SIZE.read)(&text).map(Self::AtLeast),
+            Value::Other(_) => None,
+        };
+        let expected = || format!("expected {} in a second, or `any`", SIZE.expected);
+        rate.ok_or_else(|| D::Error::custom(expected()))
+    }
+}
+
+impl Serialize for MinRate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::AtLeast(rate) => serializer.serialize_str(&(SIZE.write)(*rate)),
+            Self::Any => serializer.serialize_str("any"),
         }
     }
 }

@@ -15,6 +15,9 @@ const LOOKS: u32 = 24;
 /// since the drain began: no answer is under way that a reset could destroy.
 const DRAIN_LINGER: Tick = 2;
 
+/// Time that a message gets before its rate counts: a slow start is no attack.
+const RATE_GRACE: Tick = 5_000 / TICK_MS as Tick + 2; // as `ticks` rounds
+
 /// When what is due. A tick of `None` means that nothing is.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
@@ -26,6 +29,9 @@ pub(crate) struct Deadlines {
     patience: Option<At>,
     /// When the wheel looks next.
     armed: Option<At>,
+    /// When the message under way was first seen, and how many bytes had been received by then;
+    /// those wrap around.
+    message: (Tick, u32),
 }
 
 /// A tick that is not zero, so that an optional one needs no more room.
@@ -47,6 +53,9 @@ pub(crate) struct Patience {
     idle: Option<Tick>,
     close: Option<Tick>,
     write_stall: Option<Tick>,
+    message: Option<Tick>,
+    /// Bytes in a second that a message must bring at least.
+    rate: Option<u64>,
 }
 
 impl From<&Limits> for Patience {
@@ -56,6 +65,8 @@ impl From<&Limits> for Patience {
             idle: of(limits.idle_timeout),
             close: of(limits.close_timeout),
             write_stall: of(limits.write_stall_timeout),
+            message: of(limits.message_timeout),
+            rate: limits.min_message_rate.at_least().map(|rate| rate as u64),
         }
     }
 }
@@ -111,9 +122,62 @@ impl Core {
         self.flags.any(Flags::ARM)
     }
 
-    /// Starts the clock of a close or of a stalled queue; returns when the wheel is to look.
+    /// A handler returned with an unfinished message, or without one. `another` says that it has
+    /// consumed the one before, or a part of it. The time is not asked for here: the wheel has looked,
+    /// or will.
+    pub(super) fn message(&mut self, unfinished: bool, another: bool) {
+        if !unfinished {
+            self.flags.unset(Flags::MESSAGE);
+        } else if !self.flags.any(Flags::MESSAGE) {
+            self.flags.set(Flags::MESSAGE | Flags::MESSAGE_NEW | Flags::ARM);
+        } else if another {
+            self.flags.set(Flags::MESSAGE_NEW);
+        }
+    }
+
+    /// Whether the message under way takes too long.
+    fn is_message_late(&mut self, now: Tick, patience: &Patience) -> bool {
+        if !self.flags.any(Flags::MESSAGE) {
+            return false;
+        }
+        // While nothing is read, or a handler has it, its peer is not to blame.
+        if self.flags.take(Flags::MESSAGE_NEW)
+            || self.flags.any(Flags::PENDING)
+            || !self.wants_data()
+        {
+            self.deadlines.message = (now, self.bytes_in as u32);
+            return false;
+        }
+        let (since, bytes_then) = self.deadlines.message;
+        if patience.message.is_some_and(|after| until(since.wrapping_add(after), now) == 0) {
+            return true;
+        }
+        let (time, bytes) =
+            (now.wrapping_sub(since), (self.bytes_in as u32).wrapping_sub(bytes_then));
+        let enough = |rate| u64::from(bytes) * 1000 >= rate * u64::from(time) * TICK_MS;
+        time >= RATE_GRACE && patience.rate.is_some_and(|rate| !enough(rate))
+    }
+
+    /// When to look at the message under way, in ticks from now.
+    fn message_look(&self, now: Tick, patience: &Patience) -> Option<Tick> {
+        if !self.flags.any(Flags::MESSAGE) {
+            return None;
+        }
+        let since = self.deadlines.message.0;
+        let timeout =
+            patience.message.map(|after| until(since.wrapping_add(after), now).min(after / LOOKS));
+        let rate = patience.rate.map(|_| RATE_GRACE / LOOKS);
+        timeout.into_iter().chain(rate).min()
+    }
+
+    /// Starts the clock of a close, of a stalled queue or of a message; returns when the wheel is to
+    /// look.
     pub(crate) fn arm(&mut self, now: Tick, patience: &Patience) -> Option<Tick> {
         self.flags.unset(Flags::ARM | Flags::PROGRESS);
+        if self.flags.all(Flags::MESSAGE | Flags::MESSAGE_NEW) {
+            self.flags.unset(Flags::MESSAGE_NEW);
+            self.deadlines.message = (now, self.bytes_in as u32);
+        }
         let after = self.patience(patience);
         self.deadlines.patience = after.map(|after| at(now.wrapping_add(after)));
         let look = self.next_look(now, patience)?;
@@ -135,6 +199,11 @@ impl Core {
             && due(self.deadlines.idle_since.wrapping_add(idle))
         {
             self.interrupt(Cause::new(Side::System, CloseKind::Timeout(TimeoutKind::Idle)));
+            wake = true;
+        }
+
+        if !self.flags.any(Flags::CLOSING) && self.is_message_late(now, patience) {
+            self.interrupt(Cause::new(Side::Peer, CloseKind::Timeout(TimeoutKind::Message)));
             wake = true;
         }
 
@@ -187,17 +256,18 @@ impl Core {
         self.flags.any(Flags::DRAINED) && !self.flags.any(Flags::MOVED)
     }
 
-    fn next_look(&self, now: Tick, patience: &Patience) -> Option<Tick> {
+    fn next_look(&self, now: Tick, limits: &Patience) -> Option<Tick> {
         let idle = self
-            .idle(patience)
+            .idle(limits)
             .filter(|_| !self.flags.any(Flags::CLOSING))
             .map(|idle| until(self.deadlines.idle_since.wrapping_add(idle), now).min(idle / LOOKS));
         let patience = self.deadlines.patience.map(|deadline| {
-            let look = self.patience(patience).map_or(Tick::MAX, |after| after / LOOKS);
+            let look = self.patience(limits).map_or(Tick::MAX, |after| after / LOOKS);
             until(deadline.get(), now).min(look)
         });
         let timeout = self.deadlines.timeout.map(|timeout| until(timeout.get(), now));
-        let soonest = [idle, patience, timeout].into_iter().flatten().min()?;
+        let message = self.message_look(now, limits);
+        let soonest = [idle, patience, timeout, message].into_iter().flatten().min()?;
         Some(now.wrapping_add(soonest.max(1)))
     }
 

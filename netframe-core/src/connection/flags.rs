@@ -110,6 +110,10 @@ flags! {
     DRAIN_EOF = 41;
     /// A close was cut off by its timeout.
     CLOSE_TIMED_OUT = 42;
+    /// The peer has begun a message that is not complete.
+    MESSAGE = 43;
+    /// It began since the timer last looked, or could not go on.
+    MESSAGE_NEW = 44;
 }
 
 impl Flags {

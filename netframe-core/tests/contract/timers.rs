@@ -1,16 +1,19 @@
 //! Timers: never early, and late by at most an eighth or 100 ms, whichever is more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use netframe_core::bytes::BytesMut;
 use netframe_core::{
-    CloseKind, ConnectionInfo, Limits, Protocol, Result, Side, Timeout, TimeoutKind, Transport,
+    CloseKind, ConnectionInfo, Limits, MinRate, Protocol, Result, Side, Timeout, TimeoutKind,
+    Transport,
 };
 
 use crate::probe::{Probe, done, echo, why};
-use crate::world::{Net, World, limits};
+use crate::world::{Net, Raw, World, limits};
 
 on_paused_clock! {
     set_timeout_is_never_early_and_hardly_late,
@@ -25,6 +28,10 @@ on_paused_clock! {
     the_write_stall_timeout_is_never_early_and_hardly_late,
     a_peer_that_reads_slowly_does_not_stall,
     the_close_timeout_is_never_early_and_hardly_late,
+    a_message_must_be_complete_in_time,
+    each_message_has_its_own_time,
+    a_message_that_trickles_is_too_slow,
+    a_message_waits_while_nothing_is_read_or_a_handler_has_it,
     never_is_never,
     many_connections_each_keep_their_time,
 }
@@ -35,7 +42,12 @@ const MILLIS: [u64; 14] =
 /// Never early; late by at most an eighth or 100 ms.
 #[track_caller]
 fn in_time(started: Instant, after: Duration) {
-    let took = started.elapsed();
+    in_time_at(Instant::now(), started, after);
+}
+
+#[track_caller]
+fn in_time_at(ended: Instant, started: Instant, after: Duration) {
+    let took = ended - started;
     assert!(took >= after, "{took:?} is earlier than {after:?}");
     let late = took - after;
     assert!(late <= (after / 8).max(Duration::from_millis(100)), "{after:?} is late by {late:?}");
@@ -50,6 +62,7 @@ fn patient(change: impl FnOnce(&mut Limits)) -> Limits {
     limits(|l| {
         (l.idle_timeout, l.close_timeout, l.write_stall_timeout) =
             (Timeout::Never, Timeout::Never, Timeout::Never);
+        l.message_timeout = Timeout::Never;
         change(l);
     })
 }
@@ -280,6 +293,119 @@ async fn the_close_timeout_is_never_early_and_hardly_late(net: Net) {
         assert_eq!(why(&seen.lost().await), (Side::Local, CloseKind::Closed));
         in_time(started, after);
     }
+}
+
+/// Takes lines, and waits for the rest of one.
+fn lines(_: &mut dyn Transport, data: &mut BytesMut) {
+    while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
+        let _line = data.split_to(end + 1);
+    }
+}
+
+const MESSAGE: CloseKind = CloseKind::Timeout(TimeoutKind::Message);
+
+/// Sends `bytes` again and again, with `pause` in between, until the peer ends its side; returns when
+/// that was, or `None` if it has not after a hundred times.
+async fn trickle(client: Raw, bytes: &[u8], pause: Duration) -> Option<Instant> {
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let send = async {
+        for _ in 0..100 {
+            writer.write_all(bytes).await.unwrap();
+            sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        () = send => None,
+        end = reader.read_u8() => {
+            assert!(end.is_err(), "nothing is answered");
+            Some(Instant::now())
+        }
+    }
+}
+
+async fn a_message_must_be_complete_in_time(net: Net) {
+    for after in millis(&[100, 800, 5000, 60_000]) {
+        let (probe, mut seen) = Probe::new();
+        let probe = probe.on_data(|t, data| done(lines(t, data)));
+        let limits = patient(|l| l.message_timeout = after.into());
+        let world = World::with_limits(net, limits, probe).await;
+        let client = world.connect().await;
+        seen.expect("made").await;
+        sleep(10 * after).await; // nothing has begun
+        let started = Instant::now();
+        let ended = trickle(client, b".", after / 10).await;
+        in_time_at(ended.expect("it took too long"), started, after);
+        assert_eq!(why(&seen.until_lost().await.1), (Side::Peer, MESSAGE));
+    }
+}
+
+async fn each_message_has_its_own_time(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let probe = probe.on_data(|t, data| done(lines(t, data)));
+    let limits = patient(|l| l.message_timeout = Timeout::from_secs(10));
+    let world = World::with_limits(net, limits, probe).await;
+    let mut client = world.connect().await;
+    seen.expect("made").await;
+    client.send("one").await;
+    for _ in 0..20 {
+        sleep(Duration::from_secs(6)).await;
+        client.send("\nanother").await; // ends the one, and begins the next
+    }
+    client.send("\n").await;
+    sleep(Duration::from_secs(60)).await; // and none is under way
+    drop(client);
+    assert_eq!(seen.until_lost().await.1.kind(), CloseKind::Eof);
+}
+
+async fn a_message_that_trickles_is_too_slow(net: Net) {
+    for (bytes, ends) in [(40, true), (60, false)] {
+        let (probe, mut seen) = Probe::new();
+        let probe = probe.on_data(|t, data| done(lines(t, data)));
+        let limits = patient(|l| {
+            l.message_timeout = Timeout::Never;
+            l.min_message_rate = MinRate::AtLeast(100);
+        });
+        let world = World::with_limits(net, limits, probe).await;
+        let client = world.connect().await;
+        seen.expect("made").await;
+        let started = Instant::now();
+        let ended = trickle(client, &vec![b'.'; bytes], Duration::from_millis(500)).await;
+        assert_eq!(ended.is_some(), ends, "{bytes} bytes each half second");
+        if let Some(ended) = ended {
+            in_time_at(ended, started, Duration::from_secs(5));
+            assert_eq!(why(&seen.until_lost().await.1), (Side::Peer, MESSAGE));
+        }
+    }
+}
+
+async fn a_message_waits_while_nothing_is_read_or_a_handler_has_it(net: Net) {
+    let (probe, mut seen) = Probe::new();
+    let paused = AtomicBool::new(false);
+    let probe = probe.on_data(move |t, data| {
+        let pause = data.ends_with(b"pause") && !paused.swap(true, Ordering::SeqCst);
+        Box::pin(async move {
+            if data.ends_with(b"await") {
+                sleep(Duration::from_secs(60)).await;
+            } else if pause {
+                t.pause_reading();
+                t.set_timeout(Some(Duration::from_secs(60)));
+            }
+            Ok(())
+        })
+    });
+    let probe = probe.on_timed_out(|t| done(t.resume_reading()));
+    let limits = patient(|l| l.message_timeout = Timeout::from_secs(10));
+    let world = World::with_limits(net, limits, probe).await;
+    let mut client = world.connect().await;
+    seen.expect("made").await;
+    for (text, after) in [("await", 60), ("pause", 60), ("!", 0)] {
+        client.send(text).await;
+        sleep(Duration::from_secs(after + 5)).await;
+    }
+    let ended = timeout(Duration::from_secs(10), client.receive_all()).await;
+    assert_eq!(ended.expect("it ends in the end"), b"");
+    drop(client);
+    assert_eq!(why(&seen.until_lost().await.1), (Side::Peer, MESSAGE));
 }
 
 async fn never_is_never(net: Net) {

@@ -125,7 +125,8 @@ max_conections = 7
                 "net.toml:8:1: unknown limit `max_conections`; did you mean `max_connections`? \
                  limits: accept_rate, accept_rate_per_peer, at_limit, close_timeout, connect_timeout, hard_cap, \
                  high_watermark, idle_timeout, low_watermark, max_connections, \
-                 max_connections_per_peer, max_pending, peer_prefix_v4, peer_prefix_v6, \
+                 max_connections_per_peer, max_pending, message_timeout, min_message_rate, \
+                 peer_prefix_v4, peer_prefix_v6, \
                  write_stall_timeout",
             ]
         );

@@ -67,7 +67,8 @@ fn echo(more: &str) -> String {
 
 const LIMITS: &str = "limits: accept_rate, accept_rate_per_peer, at_limit, close_timeout, connect_timeout, \
                       hard_cap, high_watermark, idle_timeout, low_watermark, max_connections, \
-                      max_connections_per_peer, max_pending, peer_prefix_v4, peer_prefix_v6, \
+                      max_connections_per_peer, max_pending, message_timeout, min_message_rate, \
+                      peer_prefix_v4, peer_prefix_v6, \
                       write_stall_timeout";
 const SIZES: &str = "expected bytes from 1 to 2147483647, such as `65536`, `64KiB` or `1MiB`";
 const DURATIONS: &str =
