@@ -76,7 +76,7 @@ pub(super) fn host(
         async move {
             let now = running.services();
             let current = settings.into_iter().zip(now.iter().map(|service| service.id)).collect();
-            announce(&now);
+            announce(&now, |_| true);
             tell_manager(&[NotifyState::Ready]);
             let mut host = Host { running, current, drain, reload };
             host.serve(signals).await;
@@ -174,10 +174,7 @@ impl Host<'_> {
             }
         };
         let (started, stopped, same) = (ids.len(), stop.len(), kept.len());
-        let services = self.running.services();
-        let new: Vec<_> =
-            services.into_iter().filter(|service| ids.contains(&service.id)).collect();
-        announce(&new);
+        announce(&self.running.services(), |service| ids.contains(&service.id));
         self.current = kept;
         self.current.extend(fresh.into_iter().zip(ids));
         info!(started, stopped, same, "the configuration was read again");
@@ -185,14 +182,15 @@ impl Host<'_> {
     }
 }
 
-/// Tells whoever waits for it that the endpoints are ready: on stdout, unless that is one of them.
-fn announce(services: &[ServiceStatus]) {
+/// Tells whoever waits for it that the endpoints of some services are ready: on stdout, unless that
+/// is an endpoint of any.
+fn announce(services: &[ServiceStatus], is_new: impl Fn(&ServiceStatus) -> bool) {
     let is_stdio = |endpoint: &Endpoint| endpoint.kind() == EndpointKind::Stdio;
     let taken = services.iter().flat_map(|service| &service.endpoints).any(is_stdio);
     let mut out: Box<dyn Write> =
         if taken { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     let mut tell = || {
-        for service in services {
+        for service in services.iter().filter(|service| is_new(service)) {
             for endpoint in &service.endpoints {
                 writeln!(out, "listening {} {endpoint}", service.name)?;
             }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::program::{End, Program, ask};
@@ -29,7 +30,16 @@ impl Folder {
 
     /// Starts `netframe` in the folder.
     pub(crate) fn start(&self, args: &[&str]) -> Program {
-        Program::start_with(args, |command| command.current_dir(&self.0))
+        self.start_with(args, |command| command)
+    }
+
+    /// Starts `netframe` in the folder after a change of its surroundings.
+    pub(crate) fn start_with(
+        &self,
+        args: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Program {
+        Program::start_with(args, |command| change(command.current_dir(&self.0)))
     }
 
     pub(crate) fn end(&self, args: &[&str]) -> End {

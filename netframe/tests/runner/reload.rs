@@ -1,8 +1,9 @@
 //! SIGHUP and SIGUSR1: the configuration is read again without a connection being lost, and the
 //! counters are told.
 
-use std::io::{Read, Write};
+use std::io::{Read, Write, pipe};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -87,6 +88,24 @@ fn what_concerns_the_process_needs_a_restart() {
     server.signal("HUP");
     server.await_log("what concerns the whole process changes only with a restart");
     server.await_log("started=0 stopped=0 same=1");
+}
+
+#[test]
+fn a_new_service_is_not_announced_among_what_stdio_says() {
+    const STDIO: &str = "[[service]]\nprotocol = 'echo'\nlisten = 'stdio:'\n";
+    let folder = Folder::with(STDIO);
+    let (mut stdout, output) = pipe().unwrap();
+    let mut server =
+        folder.start_with(&["run", "net.toml"], |run| run.stdin(Stdio::piped()).stdout(output));
+    server.await_log("listening echo stdio:");
+    folder.write(&format!("{STDIO}{KEPT}"));
+    server.signal("HUP");
+    server.await_log("listening kept tcp://127.0.0.1:");
+    let mut stdin = server.stdin();
+    stdin.write_all(b"hello").unwrap();
+    let mut answer = [0; 5];
+    stdout.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"hello");
 }
 
 #[test]
