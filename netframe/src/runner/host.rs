@@ -68,7 +68,7 @@ pub(super) fn host(
     }
     // Before anything is announced: whoever reads that may send a signal at once.
     let signals = signals::watch(&signals::OF_SERVERS);
-    let signals = signals.map_err(|source| Failure::Signals { source })?;
+    let mut signals = signals.map_err(|source| Failure::Signals { source })?;
     let drain = process.drain.unwrap_or(DRAIN_DEADLINE);
     let mut services = None;
     let report = reactor.run(|running| {
@@ -79,7 +79,8 @@ pub(super) fn host(
             announce(&now, |_| true);
             tell_manager(&[NotifyState::Ready]);
             let mut host = Host { running, current, drain, reload };
-            host.serve(signals).await;
+            host.serve(&mut signals).await;
+            tokio::spawn(serve_drain(host.running, signals));
             Instant::now() + drain
         }
     })?;
@@ -99,14 +100,10 @@ struct Host<'a> {
 
 impl Host<'_> {
     /// Obeys signals until one of them ends the program.
-    async fn serve(&mut self, mut signals: UnboundedReceiver<Signal>) {
+    async fn serve(&mut self, signals: &mut UnboundedReceiver<Signal>) {
         while let Some(signal) = signals.recv().await {
             match signal {
-                Signal::Report => {
-                    for service in self.running.services() {
-                        report::log(&service, "so far");
-                    }
-                }
+                Signal::Report => report_all(&self.running),
                 Signal::Hangup => match self.reload {
                     Some(reload) => self.read_again(reload).await,
                     None => info!("SIGHUP: there is no configuration file to read again"),
@@ -179,6 +176,23 @@ impl Host<'_> {
         self.current.extend(fresh.into_iter().zip(ids));
         info!(started, stopped, same, "the configuration was read again");
         Ok(())
+    }
+}
+
+/// Obeys the signals that do not end the program while it drains.
+async fn serve_drain(running: Running, mut signals: UnboundedReceiver<Signal>) {
+    while let Some(signal) = signals.recv().await {
+        match signal {
+            Signal::Report => report_all(&running),
+            Signal::Hangup => info!("SIGHUP: nothing is read again, as the program ends"),
+            Signal::Interrupt | Signal::Terminate => {} // the second of them ends the process
+        }
+    }
+}
+
+fn report_all(running: &Running) {
+    for service in running.services() {
+        report::log(&service, "so far");
     }
 }
 

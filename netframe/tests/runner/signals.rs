@@ -52,6 +52,17 @@ fn a_peer_within_a_line_may_finish_it() {
 }
 
 #[test]
+fn a_drain_tells_the_counters_and_reads_nothing_again() {
+    let (mut server, _peer) = half_a_line(&[]);
+    server.signal("TERM");
+    server.await_log(DRAINING);
+    server.signal("HUP");
+    server.await_log("SIGHUP: nothing is read again, as the program ends");
+    server.signal("USR1");
+    server.await_log("so far name=\"line-echo\" live=1 ");
+}
+
+#[test]
 fn an_answer_that_is_being_read_arrives_whole() {
     let longest = ["--set", "max_length=10000000"];
     let mut server = Program::serve(&[&["line-echo", "tcp://127.0.0.1:0"], &longest[..]].concat());
