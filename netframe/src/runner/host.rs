@@ -84,8 +84,9 @@ pub(super) fn host(
             Instant::now() + drain
         }
     })?;
+    info!(target: report::TARGET, "stopped: {report}");
     for service in services.iter().flat_map(Running::services) {
-        report::log(&service, &format!("stopped: {report}"));
+        report::log(&service, report::IN_ALL);
     }
     report.failure.map_or(Ok(()), |source| Err(Failure::Listener { source }))
 }
@@ -170,6 +171,14 @@ impl Host<'_> {
                 }]);
             }
         };
+        for id in &stop {
+            let (running, id) = (self.running.clone(), *id);
+            tokio::spawn(async move {
+                if let Some(service) = running.ended(id).await {
+                    report::log(&service, report::IN_ALL);
+                }
+            });
+        }
         let (started, stopped, same) = (ids.len(), stop.len(), kept.len());
         announce(&self.running.services(), |service| ids.contains(&service.id));
         self.current = kept;

@@ -35,25 +35,54 @@ fn services_that_are_the_same_are_not_touched_and_others_come_and_go() {
     let (kept, changed) = (server.addrs[0], server.addrs[1]);
     let mut untouched = connect(kept).unwrap();
     ping(&mut untouched, b"before");
+    assert_eq!(ask(changed, b"1\n"), b"1\n");
 
     folder.write(&format!("{KEPT}{}", lines(9)));
     server.signal("HUP");
     let mut server = server.listening("lines", 1);
     assert_eq!(server.addrs[2], changed, "the port that was free is kept");
     server.await_log("the configuration was read again started=1 stopped=1 same=1");
+    server.await_log("in all name=\"lines\" live=0 accepted=1 ");
     assert_eq!(ask(changed, b"123456789\n"), b"123456789\n");
     ping(&mut untouched, b"after");
 
     folder.write(KEPT);
     server.signal("HUP");
     server.await_log("the configuration was read again started=0 stopped=1 same=1");
-    server.await_log("service stopped: ");
+    server.await_log("in all name=\"lines\" live=0 accepted=1 ");
     assert!(connect(changed).is_err(), "nobody listens there any more");
     ping(&mut untouched, b"still");
     drop(untouched);
     server.signal("TERM");
     let end = server.end();
     assert_eq!(end.code, Some(0), "{}", end.stderr);
+    let reports = |name: &str| end.stderr.matches(&format!("in all name=\"{name}\"")).count();
+    assert_eq!((reports("kept"), reports("lines")), (1, 2), "{}", end.stderr);
+}
+
+#[test]
+fn a_service_that_still_drains_at_the_end_is_reported_once() {
+    let folder = Folder::with(&format!("{KEPT}{}", lines(5)));
+    let server = folder.start(&["run", "net.toml"]).listening("kept", 1).listening("lines", 1);
+    let mut server = server;
+    let mut peer = connect(server.addrs[1]).unwrap();
+    ping(&mut peer, b"one\n");
+    peer.write_all(b"tw").unwrap();
+    folder.write(KEPT);
+    server.signal("HUP");
+    server.await_log("the configuration was read again started=0 stopped=1 same=1");
+    server.signal("TERM");
+    server.await_log("draining for up to ");
+    peer.write_all(b"o\n").unwrap();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).unwrap();
+    drop(peer);
+    let end = server.end();
+    assert_eq!(end.code, Some(0), "{}", end.stderr);
+    for name in ["kept", "lines"] {
+        let report = format!("in all name=\"{name}\"");
+        assert_eq!(end.stderr.matches(&report).count(), 1, "{}", end.stderr);
+    }
 }
 
 #[test]
