@@ -16,6 +16,7 @@ use super::registry::Registry;
 use super::report;
 use super::service::{Planned, ServiceSettings};
 use super::signals::{self, Signal};
+use crate::endpoint::Address;
 use crate::{
     DRAIN_DEADLINE, Endpoint, EndpointKind, Error, Reactor, Running, ServiceId, ServiceStatus,
     Workers,
@@ -160,15 +161,23 @@ impl Host<'_> {
         let ids = match self.running.replace(&stop, start, self.drain).await {
             Ok(ids) => ids,
             Err(error) => {
-                self.current = kept;
-                self.current.append(&mut old);
                 let about = config.services.iter().find(|service| {
                     service.settings.place_of(error.endpoint()) != super::service::At::Service
                 });
-                return Err(vec![match about {
+                let mut problems = vec![match about {
                     Some(service) => config.locate(service, &error).to_string(),
                     None => Chain(&error).to_string(),
-                }]);
+                }];
+                let mut held = old.iter().flat_map(|(service, _)| &service.endpoints);
+                if let Some(held) = held.find(|held| is_in_the_way(held, &error)) {
+                    problems.push(format!(
+                        "what listens there is this program, by `{held}`; an endpoint that is \
+                         written in another way needs a restart, or a reload without it first"
+                    ));
+                }
+                self.current = kept;
+                self.current.append(&mut old);
+                return Err(problems);
             }
         };
         for id in &stop {
@@ -186,6 +195,19 @@ impl Host<'_> {
         info!(started, stopped, same, "the configuration was read again");
         Ok(())
     }
+}
+
+/// Whether `error` tells of a place that is in use, and `held` may be what uses it, written in another
+/// way: only an endpoint that is the same is taken over.
+fn is_in_the_way(held: &Endpoint, error: &Error) -> bool {
+    let Error::Listen { endpoint, source } = error else { return false };
+    source.kind() == io::ErrorKind::AddrInUse
+        && held != &**endpoint
+        && held.kind() == endpoint.kind()
+        && match (held.address(), endpoint.address()) {
+            (Address::Inet { port: held, .. }, Address::Inet { port, .. }) => held == port,
+            (held, address) => held == address,
+        }
 }
 
 /// Obeys the signals that do not end the program while it drains.

@@ -2,7 +2,7 @@
 //! counters are told.
 
 use std::io::{Read, Write, pipe};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +107,20 @@ fn a_file_that_is_wrong_changes_nothing() {
         ping(&mut untouched, b"still");
         assert_eq!(ask(server.addrs[1], b"12345\n"), b"12345\n");
     }
+}
+
+#[test]
+fn an_endpoint_that_is_written_in_another_way_needs_a_restart() {
+    let free = TcpListener::bind("127.0.0.10:0").unwrap().local_addr().unwrap();
+    let config = KEPT.replace("127.0.0.1:0", &free.to_string());
+    let folder = Folder::with(&config);
+    let mut server = folder.start(&["run", "net.toml"]).listening("kept", 1);
+    folder.write(&config.replace(&free.to_string(), &format!("{free}?nodelay=off")));
+    server.signal("HUP");
+    server.await_log(&format!("net.toml:4:10: cannot listen on tcp://{free}?nodelay=false: it is"));
+    server.await_log(&format!("what listens there is this program, by `tcp://{free}`; "));
+    server.await_log("the configuration is wrong; nothing has changed");
+    assert_eq!(ask(free, b"still"), b"still");
 }
 
 #[test]
