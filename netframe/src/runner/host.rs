@@ -144,7 +144,7 @@ impl Host<'_> {
         let config = Config::read(reload.path).map_err(told)?;
         let planned = config.plan(reload.registry).map_err(told)?;
         if config.process != reload.process {
-            warn!("what concerns the whole process changes only with a restart");
+            warn!("`workers`, `drain` and `[limits]` change only with a restart");
         }
         let mut old = std::mem::take(&mut self.current);
         let (mut kept, mut fresh, mut start) = (Vec::new(), Vec::new(), Vec::new());

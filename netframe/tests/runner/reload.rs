@@ -129,7 +129,7 @@ fn what_concerns_the_process_needs_a_restart() {
     let mut server = folder.start(&["run", "net.toml", "--drain", "7"]).listening("kept", 1);
     folder.write(&format!("workers = 1\n{KEPT}"));
     server.signal("HUP");
-    server.await_log("what concerns the whole process changes only with a restart");
+    server.await_log("`workers`, `drain` and `[limits]` change only with a restart");
     server.await_log("started=0 stopped=0 same=1");
 }
 
