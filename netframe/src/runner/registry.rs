@@ -90,7 +90,8 @@ impl<O> Entry<O> {
         }
     }
 
-    /// Says what an option is for, in a few words.
+    /// Says what an option is for, in a few words. One whose default is `None` exists only with this,
+    /// as nothing else tells of it.
     pub fn option(mut self, name: &'static str, about: &'static str) -> Self {
         self.abouts.push((name, about));
         self
@@ -225,13 +226,23 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
             }
         }
         let (options, server) = read(options.clone()).map_err(|source| {
+            let protocol = self.name;
+            // What is wrong without any option, such as one that must be given, is the fault of none.
+            let missing = read(Table::new()).err().map(|error| error.to_string());
+            let is_missing = |error: &BoxError| missing.as_ref() == Some(&error.to_string());
             // The first that fails alone is the one; else each is good, but not with the others.
             let alone = |(name, value): (&String, &Value)| {
                 let alone = Table::from_iter([(name.clone(), value.clone())]);
-                Some(OptionError::Invalid { option: name.clone(), source: read(alone).err()? })
+                let source = read(alone).err().filter(|error| !is_missing(error))?;
+                Some(OptionError::Invalid { option: name.clone(), source })
             };
-            let together = OptionError::Together { protocol: self.name, source };
-            options.iter().find_map(alone).unwrap_or(together)
+            options.iter().find_map(alone).unwrap_or_else(|| {
+                if is_missing(&source) {
+                    OptionError::Missing { protocol, source }
+                } else {
+                    OptionError::Together { protocol, source }
+                }
+            })
         })?;
         let mut limits = limits.clone();
         (self.limits)(&options, &mut limits);
@@ -280,6 +291,8 @@ pub(super) enum OptionError {
     Unknown { found: String, protocol: &'static str, choice: Choice },
     #[error("invalid value of option `{option}`")]
     Invalid { option: String, source: BoxError },
+    #[error("`{protocol}` needs more options")]
+    Missing { protocol: &'static str, source: BoxError },
     #[error("the options of `{protocol}` do not fit together")]
     Together { protocol: &'static str, source: BoxError },
 }
@@ -287,6 +300,7 @@ pub(super) enum OptionError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::failure::Chain;
     use crate::runner::ready;
 
     #[derive(Default, Deserialize, Serialize)]
@@ -323,6 +337,30 @@ mod tests {
         let registry = registry();
         let options = toml::from_str("root = \"/srv\"").unwrap();
         registry.find("files").unwrap().configure(&options, &Limits::default()).unwrap();
+    }
+
+    #[test]
+    fn an_option_that_must_be_given_is_missed_and_no_other_is_blamed() {
+        let mut registry = Registry::default();
+        let build = |options: Options| match options.root {
+            Some(_) if options.count > 9 => Err("`count` is above 9".into()),
+            Some(_) => Ok(crate::protocols::echo()),
+            None => Err("`root` is not set; name a folder".into()),
+        };
+        registry.add(Entry::new("files", "serves files", build).option("root", "their folder"));
+        let error = |options: &str| {
+            let options = toml::from_str(options).unwrap();
+            let configured =
+                registry.find("files").unwrap().configure(&options, &Limits::default());
+            Chain(&configured.err().unwrap()).to_string()
+        };
+        let missing = "`files` needs more options: `root` is not set; name a folder";
+        assert_eq!(error(""), missing);
+        assert_eq!(error("count = 1"), missing);
+        assert!(
+            error("count = 'one'").starts_with("invalid value of option `count`: invalid type")
+        );
+        assert!(error("root = '/srv'\ncount = 10").ends_with("together: `count` is above 9"));
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn option_fault(error: &OptionError) -> Fault {
         OptionError::Unknown { found: name, .. } | OptionError::Invalid { option: name, .. } => {
             At::Option(name.clone())
         }
-        OptionError::Together { .. } => At::Options,
+        OptionError::Missing { .. } | OptionError::Together { .. } => At::Options,
     };
     Fault { at, text: Chain(error).to_string() }
 }
