@@ -12,11 +12,12 @@ use crate::{BoxError, Factory, Limits, Needs, Protocol, Server, ServerBuilder};
 
 /// A protocol that can be served by its name, with options of the type `O`.
 ///
-/// The options are any type that serde reads and that has defaults; their names, types and defaults
-/// are those that it has.
+/// The options are any type that serde reads and writes as a table, and that has defaults; their
+/// names, types and defaults are those that it has. TOML bounds them: an integer is at most
+/// `i64::MAX`, so that "unlimited" is better an `Option` than a `usize::MAX`.
 ///
 /// ```
-/// use netframe::runner::{Entry, Runner};
+/// use netframe::runner::{Entry, Memory, Runner};
 /// use netframe::{ConnectionInfo, Protocol, Result, Transport, bytes::BytesMut};
 /// use serde::{Deserialize, Serialize};
 ///
@@ -39,7 +40,11 @@ use crate::{BoxError, Factory, Limits, Needs, Protocol, Server, ServerBuilder};
 /// let shout = Entry::new("shout", "answers in upper case", |options: ShoutOptions| {
 ///     Ok(move |_: &ConnectionInfo| Shout(options.clone()))
 /// });
-/// let runner = Runner::new("shoutd").protocol(shout.option("suffix", "put behind each answer"));
+/// let shout = shout.option("suffix", "put behind each answer").memory(|options| Memory {
+///     shared: 0,
+///     per_connection: size_of::<Shout>() + options.suffix.len(),
+/// });
+/// let runner = Runner::new("shoutd").protocol(shout);
 /// // runner.main()
 /// ```
 pub struct Entry<O = NoOptions> {
@@ -189,7 +194,9 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
     }
 
     fn options(&self) -> Vec<OptionInfo> {
-        let defaults = Table::try_from(O::default()).unwrap_or_default();
+        let defaults = Table::try_from(O::default()).unwrap_or_else(|error| {
+            panic!("the options of `{}` have defaults that are no TOML: {error}", self.name)
+        });
         let about = |name: &str| self.abouts.iter().find(|(other, _)| *other == name);
         let mut options: Vec<_> = defaults
             .into_iter()
@@ -258,7 +265,12 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Adds a protocol, in place of one that has the same name.
+    ///
+    /// # Panics
+    ///
+    /// The defaults of its options cannot be written as TOML.
     pub(super) fn add(&mut self, entry: impl Registered + 'static) {
+        entry.options(); // a default that cannot be is told of at once, and not when it is used
         self.entries.retain(|other| other.name() != entry.name());
         self.entries.push(Box::new(entry));
     }
@@ -302,6 +314,7 @@ mod tests {
     use super::*;
     use crate::runner::failure::Chain;
     use crate::runner::ready;
+    use crate::{Datagram, DatagramProtocol, DatagramTransport};
 
     #[derive(Default, Deserialize, Serialize)]
     #[serde(default, deny_unknown_fields)]
@@ -361,6 +374,50 @@ mod tests {
             error("count = 'one'").starts_with("invalid value of option `count`: invalid type")
         );
         assert!(error("root = '/srv'\ncount = 10").ends_with("together: `count` is above 9"));
+    }
+
+    #[test]
+    #[should_panic(expected = "the options of `files` have defaults that are no TOML: ")]
+    fn defaults_that_toml_does_not_have_are_refused_at_once() {
+        #[derive(Deserialize, Serialize)]
+        struct Unlimited {
+            max: u64,
+        }
+
+        impl Default for Unlimited {
+            fn default() -> Self {
+                Self { max: u64::MAX }
+            }
+        }
+
+        let entry = Entry::new("files", "", |_: Unlimited| Ok(crate::protocols::echo()));
+        Registry::default().add(entry);
+    }
+
+    #[test]
+    fn any_factory_makes_an_entry() {
+        struct Ignore;
+
+        impl DatagramProtocol for Ignore {
+            async fn datagram_received(
+                &mut self,
+                _: &mut DatagramTransport<'_>,
+                _: Datagram,
+            ) -> crate::Result {
+                Ok(())
+            }
+        }
+
+        let mut registry = Registry::default();
+        registry.add(Entry::plain("datagrams", "", || crate::datagrams(|_| Ignore)));
+        registry.add(Entry::plain("stream", "", || crate::stream_fn(async |_| Ok(()))));
+        let fits = |name, endpoint: &str| {
+            let entry = registry.find(name).unwrap();
+            let configured = entry.configure(&Table::new(), &Limits::default()).unwrap();
+            configured.server.listen(endpoint).unwrap().validate().is_ok()
+        };
+        assert!(fits("datagrams", "udp://127.0.0.1:0") && !fits("datagrams", "tcp://127.0.0.1:0"));
+        assert!(fits("stream", "tcp://127.0.0.1:0") && !fits("stream", "udp://127.0.0.1:0"));
     }
 
     #[test]
