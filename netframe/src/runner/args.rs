@@ -150,7 +150,9 @@ pub(super) struct Run {
 /// Checks a configuration file, and prints what it comes to.
 ///
 /// All limits in force are printed with their origin (default, file, argument, or
-/// protocol, where its options need more), and the memory that they allow at worst.
+/// protocol, where its options need more), and the memory that they allow at worst: if
+/// every peer reads nothing (queue), finishes no message (pending), and fills what the
+/// protocol keeps for each (protocol) and for all (shared).
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Check {

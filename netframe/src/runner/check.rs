@@ -18,9 +18,10 @@ use crate::{DRAIN_DEADLINE, Endpoint, EndpointKind, Limits, Reactor, Workers};
 /// Bytes of a connection that is idle: its task, its state machine and its timer, rounded up.
 const CONNECTION: usize = 1024;
 
-/// Bytes of one delivery, and datagrams that may wait for one session.
+/// Bytes of one delivery, and datagrams that may wait for one session: 16 while its handler waits,
+/// and 64 before it has had its turn.
 const DELIVERY: usize = 64 * 1024;
-const WAITING_DATAGRAMS: usize = 16;
+const WAITING_DATAGRAMS: usize = 64;
 
 /// Checks a file and prints what it comes to.
 pub(super) fn check(args: &Check, registry: &Registry) -> Result<(), Failure> {
@@ -164,7 +165,8 @@ fn worst_case((service, planned): (&FromFile, &Planned)) -> Worst {
         service.settings.endpoints.iter().map(Endpoint::kind).any(|kind| {
             kind.is_datagram() || matches!(kind, EndpointKind::Fd | EndpointKind::Systemd)
         });
-    let waiting = if datagrams { WAITING_DATAGRAMS * DELIVERY } else { 0 };
+    // One more is with the handler.
+    let waiting = if datagrams { (WAITING_DATAGRAMS + 1) * DELIVERY } else { 0 };
     Worst {
         connections: max_connections,
         queue: hard_cap,

@@ -396,6 +396,13 @@ fn options_that_are_good_only_together_are_good() {
 }
 
 #[test]
+fn what_may_wait_for_a_session_counts_in_what_memory_allows() {
+    let config = echo("limits.max_connections = 10").replace("tcp:", "udp:");
+    let check = Folder::with(&config).end(&["check", "net.toml"]);
+    assert!(check.stdout.contains("10 connections x (queue 1 MiB + pending 4.1 MiB + protocol "));
+}
+
+#[test]
 fn a_limit_of_the_process_counts_in_what_memory_allows() {
     let config = format!("limits = {{ max_connections = 10, max_queued = '2MiB' }}\n{}", echo(""));
     let check = Folder::with(&config).end(&["check", "net.toml"]);
