@@ -13,7 +13,8 @@ use super::protocols::table;
 use super::registry::Registry;
 use super::run::wrong;
 use super::service::{Planned, written};
-use crate::{DRAIN_DEADLINE, Endpoint, EndpointKind, Limits, Reactor, Workers};
+use crate::endpoint::UdpOptions;
+use crate::{DRAIN_DEADLINE, Endpoint, EndpointKind, Limits, Needs, Reactor, Workers};
 
 /// Bytes of a connection that is idle: its task, its state machine and its timer, rounded up.
 const CONNECTION: usize = 1024;
@@ -102,6 +103,9 @@ fn tell_service(text: &mut String, service: &FromFile, planned: &Planned) {
     writeln!(text, "service {}{named}", settings.name).expect("a String takes everything");
     for endpoint in &settings.endpoints {
         writeln!(text, "  listen {endpoint}").expect("a String takes everything");
+        if let Some(options) = sessions(endpoint, planned.needs) {
+            tell_sessions(text, &options);
+        }
     }
     for (option, value) in &settings.options {
         writeln!(text, "  option {option} = {value}").expect("a String takes everything");
@@ -135,6 +139,28 @@ fn tell_service(text: &mut String, service: &FromFile, planned: &Planned) {
         bytes(protocol),
         bytes(shared),
         bytes(connections.saturating_mul(worst.of_one()).saturating_add(shared)),
+    )
+    .expect("a String takes everything");
+}
+
+/// What bounds the sessions on an endpoint, if it has any; of an inherited socket, itself will tell.
+fn sessions(endpoint: &Endpoint, needs: Needs) -> Option<UdpOptions> {
+    match endpoint.kind() {
+        _ if needs == Needs::Datagram => None, // the protocol has the whole socket
+        EndpointKind::UnixDatagram => Some(UdpOptions::default()),
+        _ => endpoint.udp().copied(),
+    }
+}
+
+fn tell_sessions(text: &mut String, options: &UdpOptions) {
+    let default = UdpOptions::default();
+    let origin = |is_default| if is_default { "default" } else { "file" };
+    let UdpOptions { max_sessions, session_idle, .. } = *options;
+    writeln!(
+        text,
+        "    max_sessions {max_sessions} ({}), session_idle {session_idle:?} ({})",
+        origin(max_sessions == default.max_sessions),
+        origin(session_idle == default.session_idle),
     )
     .expect("a String takes everything");
 }

@@ -149,6 +149,7 @@ pub(super) trait Registered: Send + Sync {
 pub(super) struct Configured {
     /// Still without endpoints and limits.
     pub(super) server: ServerBuilder,
+    pub(super) needs: Needs,
     /// Raised where the options need it.
     pub(super) limits: Limits,
     pub(super) memory: Memory,
@@ -253,7 +254,7 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
         })?;
         let mut limits = limits.clone();
         (self.limits)(&options, &mut limits);
-        Ok(Configured { server, limits, memory: (self.memory)(&options) })
+        Ok(Configured { server, needs: self.needs, limits, memory: (self.memory)(&options) })
     }
 }
 

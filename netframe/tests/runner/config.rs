@@ -403,6 +403,18 @@ fn what_may_wait_for_a_session_counts_in_what_memory_allows() {
 }
 
 #[test]
+fn the_limits_of_sessions_are_told_with_their_origin() {
+    let listen = "['udp://127.0.0.1:0?max_sessions=5', 'unixgram:///x', 'tcp://127.0.0.1:0']";
+    let config = echo("").replace("\"tcp://127.0.0.1:0\"", listen);
+    let check = Folder::with(&config).end(&["check", "net.toml"]);
+    let want = "\
+        service echo\n  listen udp://127.0.0.1:0?max_sessions=5\n    max_sessions 5 (file), \
+        session_idle 60s (default)\n  listen unixgram:///x\n    max_sessions 10000 (default), \
+        session_idle 60s (default)\n  listen tcp://127.0.0.1:0\n  limit ";
+    assert!(check.stdout.starts_with(want), "{}", check.stdout);
+}
+
+#[test]
 fn a_limit_of_the_process_counts_in_what_memory_allows() {
     let config = format!("limits = {{ max_connections = 10, max_queued = '2MiB' }}\n{}", echo(""));
     let check = Folder::with(&config).end(&["check", "net.toml"]);
