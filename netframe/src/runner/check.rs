@@ -1,6 +1,7 @@
 //! `netframe check`: what a configuration file comes to.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write as _};
 
 use toml::Value;
@@ -88,9 +89,36 @@ fn tell(config: &Config, planned: &[Planned], args: &Process, process: &ProcessS
     text += &indented(&table(["setting", "value", "origin"], &rows));
     let worst: Vec<_> = config.services.iter().zip(planned).map(worst_case).collect();
     let get = std::num::NonZeroUsize::get;
-    let total = total(&worst, process.max_connections.map(get), process.max_queued.map(get));
-    writeln!(text, "\nmemory at worst: {}", bytes(total)).expect("a String takes everything");
+    let max_connections = process.max_connections.map(get);
+    let with_descriptors = config.services.iter().zip(&worst).filter(|(s, _)| has_streams(s));
+    let connections = with_descriptors
+        .fold(0usize, |sum, (_, worst)| sum.saturating_add(worst.connections))
+        .min(max_connections.unwrap_or(usize::MAX));
+    text.push('\n');
+    if let Some(max) = max_descriptors().filter(|max| *max <= connections) {
+        writeln!(
+            text,
+            "descriptors: {max} here, but one for each of {connections} connections at worst; raise \
+             `ulimit -n` (`LimitNOFILE` of a unit), or lower `max_connections`"
+        )
+        .expect("a String takes everything");
+    }
+    let total = total(&worst, max_connections, process.max_queued.map(get));
+    writeln!(text, "memory at worst: {}", bytes(total)).expect("a String takes everything");
     text
+}
+
+/// Whether there are connections with descriptors of their own, which the sessions on a socket have
+/// not.
+fn has_streams(service: &FromFile) -> bool {
+    service.settings.endpoints.iter().any(|endpoint| !endpoint.kind().is_datagram())
+}
+
+/// The descriptors that this process may have, where the system tells.
+fn max_descriptors() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    limit.split_whitespace().next()?.parse().ok()
 }
 
 fn tell_service(text: &mut String, service: &FromFile, planned: &Planned) {

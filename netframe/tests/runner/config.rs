@@ -414,6 +414,22 @@ fn the_limits_of_sessions_are_told_with_their_origin() {
     assert!(check.stdout.starts_with(want), "{}", check.stdout);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn fewer_descriptors_than_connections_are_told() {
+    const EXEC: &str = r#"ulimit -n 100; exec "$0" "$@""#;
+    for (max, is_told) in [(99, false), (100, true)] {
+        let folder = Folder::with(&echo(&format!("limits.max_connections = {max}")));
+        let check =
+            Program::start_by(EXEC, &["check", "net.toml"], |check| check.current_dir(&folder.0));
+        let end = check.end();
+        let told = "\ndescriptors: 100 here, but one for each of 100 connections at worst; raise ";
+        assert_eq!(end.stdout.contains(told), is_told, "{}", end.stdout);
+        assert_eq!(end.stdout.contains("descriptors"), is_told, "{}", end.stdout);
+        assert_eq!(end.code, Some(0));
+    }
+}
+
 #[test]
 fn a_limit_of_the_process_counts_in_what_memory_allows() {
     let config = format!("limits = {{ max_connections = 10, max_queued = '2MiB' }}\n{}", echo(""));
