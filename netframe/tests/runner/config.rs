@@ -89,6 +89,12 @@ fn what_is_no_configuration_is_refused() {
     assert_eq!(missing.end(&["check", "net.toml"]).stderr, want);
     assert_eq!(missing.end(&["run", "net.toml"]).stderr, want);
 
+    let latin = Folder::with("");
+    fs::write(latin.0.join("net.toml"), b"workers = 1\n# caf\xe9\n").unwrap();
+    let want = "error: net.toml:2:6: not TOML: this is not UTF-8; save the file as UTF-8\n";
+    assert_eq!(latin.end(&["check", "net.toml"]).stderr, want);
+    assert_eq!(latin.end(&["run", "net.toml"]).stderr, want);
+
     let add = "there is no service; add [[service]] with `protocol = \"echo\"` and `listen = \
                \"tcp://127.0.0.1:7007\"`";
     refuses("", &format!("error: net.toml:1:1: {add}\n"));
