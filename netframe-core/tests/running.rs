@@ -69,10 +69,11 @@ fn a_change_goes_on_without_the_runtime_that_asked_for_it() {
                 let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(elsewhere.replace(&[old], vec![new], TIME))
             });
-            assert_eq!(asked.await.unwrap().unwrap().len(), 1);
-            while running.services().len() > 1 {
-                tokio::task::yield_now().await;
-            }
+            let (asked, ended) = tokio::join!(asked, running.ended(old));
+            assert_eq!(asked.unwrap().unwrap().len(), 1);
+            assert!(ended.is_some_and(|service| service.id == old && service.stopping));
+            assert_eq!(running.services().len(), 1);
+            assert!(running.ended(old).await.is_none(), "it is known no more");
             Instant::now()
         })
     });

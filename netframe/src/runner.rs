@@ -93,6 +93,10 @@ impl Runner {
     }
 
     /// Adds a protocol, in place of one that has the same name.
+    ///
+    /// # Panics
+    ///
+    /// The defaults of its options cannot be written as TOML.
     pub fn protocol<O>(mut self, entry: Entry<O>) -> Self
     where
         O: Default + Serialize + DeserializeOwned + 'static,

@@ -174,12 +174,34 @@ impl Running {
                 service.stop_accepting().await;
                 let report = drain_all(service.parts.clone(), deadline(drain)).await;
                 info!(name = service.service.name, "service stopped: {report}");
-                state.services().all.retain(|other| other.id != service.id);
+                let mut services = state.services();
+                // When the reactor stops, its list is that of what it stopped.
+                if !services.over {
+                    services.all.retain(|other| other.id != service.id);
+                }
+                drop(services);
                 state.changed.notify_waiters();
             });
         }
         self.state.changed.notify_waiters();
         Ok(new.iter().map(|service| service.id).collect())
+    }
+
+    /// Waits until a service that [`replace`](Self::replace) stops has ended, and returns what it has
+    /// seen; `None` if it has ended already, or there never was one of this number.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost: the next call waits on.
+    pub async fn ended(&self, id: ServiceId) -> Option<ServiceStatus> {
+        let service = self.snapshot().into_iter().find(|service| service.id == id)?;
+        loop {
+            let changed = self.state.changed.notified();
+            if !self.snapshot().iter().any(|other| other.id == id) {
+                return Some(service.status());
+            }
+            changed.await;
+        }
     }
 
     /// Starts the services that a reactor begins with.

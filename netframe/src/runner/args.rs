@@ -52,7 +52,7 @@ Example of a file:
   max_connections = 10000
 
   [[service]]
-  protocol = \"{protocol}\"         # `{program} protocols` lists all, and their options
+  protocol = \"{protocol}\"             # `{program} protocols` lists all, and their options
   listen = [\"tcp://127.0.0.1:7007\", \"unix:///tmp/{protocol}.sock\"]
   [service.limits]
   max_connections = 1000
@@ -130,10 +130,10 @@ pub(super) struct Serve {
 
 /// Serves what a configuration file asks for.
 ///
-/// If anything in it is wrong or cannot be listened on, nothing is served, and all that
-/// is wrong is told with its line. Signals are as for `serve`; and SIGHUP reads the file
-/// again: services whose settings are the same are not touched, new ones start, others
-/// drain. A file that is wrong then changes nothing.
+/// All that is wrong with it is told with its line, or the first endpoint that cannot be
+/// listened on; then nothing is served. Signals are as for `serve`; and SIGHUP reads the
+/// file again: services whose settings are the same are not touched, new ones start,
+/// others drain. If anything is wrong then, nothing changes.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Run {
@@ -150,7 +150,9 @@ pub(super) struct Run {
 /// Checks a configuration file, and prints what it comes to.
 ///
 /// All limits in force are printed with their origin (default, file, argument, or
-/// protocol, where its options need more), and the memory that they allow at worst.
+/// protocol, where its options need more), and the memory that they allow at worst: if
+/// every peer reads nothing (queue), finishes no message (pending), and fills what the
+/// protocol keeps for each (protocol) and for all (shared).
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Check {
@@ -167,6 +169,7 @@ pub(super) struct Check {
 
 /// Lists the protocols that can be served, or describes one.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Protocols {
     /// The one to describe, with its options.
     pub(super) name: Option<String>,
@@ -174,6 +177,7 @@ pub(super) struct Protocols {
 
 /// Prints a script by which a shell completes the command line.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Completions {
     /// The shell.
     pub(super) shell: Shell,

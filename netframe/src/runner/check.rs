@@ -1,6 +1,7 @@
 //! `netframe check`: what a configuration file comes to.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write as _};
 
 use toml::Value;
@@ -13,14 +14,16 @@ use super::protocols::table;
 use super::registry::Registry;
 use super::run::wrong;
 use super::service::{Planned, written};
-use crate::{DRAIN_DEADLINE, Endpoint, EndpointKind, Limits, Reactor, Workers};
+use crate::endpoint::UdpOptions;
+use crate::{DRAIN_DEADLINE, Endpoint, EndpointKind, Limits, Needs, Reactor, Workers};
 
 /// Bytes of a connection that is idle: its task, its state machine and its timer, rounded up.
 const CONNECTION: usize = 1024;
 
-/// Bytes of one delivery, and datagrams that may wait for one session.
+/// Bytes of one delivery, and datagrams that may wait for one session: 16 while its handler waits,
+/// and 64 before it has had its turn.
 const DELIVERY: usize = 64 * 1024;
-const WAITING_DATAGRAMS: usize = 16;
+const WAITING_DATAGRAMS: usize = 64;
 
 /// Checks a file and prints what it comes to.
 pub(super) fn check(args: &Check, registry: &Registry) -> Result<(), Failure> {
@@ -86,9 +89,36 @@ fn tell(config: &Config, planned: &[Planned], args: &Process, process: &ProcessS
     text += &indented(&table(["setting", "value", "origin"], &rows));
     let worst: Vec<_> = config.services.iter().zip(planned).map(worst_case).collect();
     let get = std::num::NonZeroUsize::get;
-    let total = total(&worst, process.max_connections.map(get), process.max_queued.map(get));
-    writeln!(text, "\nmemory at worst: {}", bytes(total)).expect("a String takes everything");
+    let max_connections = process.max_connections.map(get);
+    let with_descriptors = config.services.iter().zip(&worst).filter(|(s, _)| has_streams(s));
+    let connections = with_descriptors
+        .fold(0usize, |sum, (_, worst)| sum.saturating_add(worst.connections))
+        .min(max_connections.unwrap_or(usize::MAX));
+    text.push('\n');
+    if let Some(max) = max_descriptors().filter(|max| *max <= connections) {
+        writeln!(
+            text,
+            "descriptors: {max} here, but one for each of {connections} connections at worst; raise \
+             `ulimit -n` (`LimitNOFILE` of a unit), or lower `max_connections`"
+        )
+        .expect("a String takes everything");
+    }
+    let total = total(&worst, max_connections, process.max_queued.map(get));
+    writeln!(text, "memory at worst: {}", bytes(total)).expect("a String takes everything");
     text
+}
+
+/// Whether there are connections with descriptors of their own, which the sessions on a socket have
+/// not.
+fn has_streams(service: &FromFile) -> bool {
+    service.settings.endpoints.iter().any(|endpoint| !endpoint.kind().is_datagram())
+}
+
+/// The descriptors that this process may have, where the system tells.
+fn max_descriptors() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    limit.split_whitespace().next()?.parse().ok()
 }
 
 fn tell_service(text: &mut String, service: &FromFile, planned: &Planned) {
@@ -101,6 +131,9 @@ fn tell_service(text: &mut String, service: &FromFile, planned: &Planned) {
     writeln!(text, "service {}{named}", settings.name).expect("a String takes everything");
     for endpoint in &settings.endpoints {
         writeln!(text, "  listen {endpoint}").expect("a String takes everything");
+        if let Some(options) = sessions(endpoint, planned.needs) {
+            tell_sessions(text, &options);
+        }
     }
     for (option, value) in &settings.options {
         writeln!(text, "  option {option} = {value}").expect("a String takes everything");
@@ -138,6 +171,28 @@ fn tell_service(text: &mut String, service: &FromFile, planned: &Planned) {
     .expect("a String takes everything");
 }
 
+/// What bounds the sessions on an endpoint, if it has any; of an inherited socket, itself will tell.
+fn sessions(endpoint: &Endpoint, needs: Needs) -> Option<UdpOptions> {
+    match endpoint.kind() {
+        _ if needs == Needs::Datagram => None, // the protocol has the whole socket
+        EndpointKind::UnixDatagram => Some(UdpOptions::default()),
+        _ => endpoint.udp().copied(),
+    }
+}
+
+fn tell_sessions(text: &mut String, options: &UdpOptions) {
+    let default = UdpOptions::default();
+    let origin = |is_default| if is_default { "default" } else { "file" };
+    let UdpOptions { max_sessions, session_idle, .. } = *options;
+    writeln!(
+        text,
+        "    max_sessions {max_sessions} ({}), session_idle {session_idle:?} ({})",
+        origin(max_sessions == default.max_sessions),
+        origin(session_idle == default.session_idle),
+    )
+    .expect("a String takes everything");
+}
+
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
@@ -164,7 +219,8 @@ fn worst_case((service, planned): (&FromFile, &Planned)) -> Worst {
         service.settings.endpoints.iter().map(Endpoint::kind).any(|kind| {
             kind.is_datagram() || matches!(kind, EndpointKind::Fd | EndpointKind::Systemd)
         });
-    let waiting = if datagrams { WAITING_DATAGRAMS * DELIVERY } else { 0 };
+    // One more is with the handler.
+    let waiting = if datagrams { (WAITING_DATAGRAMS + 1) * DELIVERY } else { 0 };
     Worst {
         connections: max_connections,
         queue: hard_cap,

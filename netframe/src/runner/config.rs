@@ -47,9 +47,17 @@ impl Config {
     /// Everything that is wrong with its form.
     pub(super) fn read(path: &Path) -> Result<Self, Vec<Problem>> {
         let name = path.display().to_string();
-        match fs::read_to_string(path) {
+        let bytes = fs::read(path).map_err(|error| {
+            vec![Problem::of_file(name.clone(), format!("cannot read it: {error}"))]
+        })?;
+        match String::from_utf8(bytes) {
             Ok(text) => Self::parse(Source::new(name, text)),
-            Err(error) => Err(vec![Problem::of_file(name, format!("cannot read it: {error}"))]),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let source = Source::new(name, String::from_utf8_lossy(error.as_bytes()).into());
+                let text = "not TOML: this is not UTF-8; save the file as UTF-8";
+                Err(vec![source.problem(good..good, text.to_owned())])
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::registry::Registry;
 use super::report;
 use super::service::{Planned, ServiceSettings};
 use super::signals::{self, Signal};
+use crate::endpoint::Address;
 use crate::{
     DRAIN_DEADLINE, Endpoint, EndpointKind, Error, Reactor, Running, ServiceId, ServiceStatus,
     Workers,
@@ -68,7 +69,7 @@ pub(super) fn host(
     }
     // Before anything is announced: whoever reads that may send a signal at once.
     let signals = signals::watch(&signals::OF_SERVERS);
-    let signals = signals.map_err(|source| Failure::Signals { source })?;
+    let mut signals = signals.map_err(|source| Failure::Signals { source })?;
     let drain = process.drain.unwrap_or(DRAIN_DEADLINE);
     let mut services = None;
     let report = reactor.run(|running| {
@@ -76,15 +77,17 @@ pub(super) fn host(
         async move {
             let now = running.services();
             let current = settings.into_iter().zip(now.iter().map(|service| service.id)).collect();
-            announce(&now);
+            announce(&now, |_| true);
             tell_manager(&[NotifyState::Ready]);
             let mut host = Host { running, current, drain, reload };
-            host.serve(signals).await;
+            host.serve(&mut signals).await;
+            tokio::spawn(serve_drain(host.running, signals));
             Instant::now() + drain
         }
     })?;
+    info!(target: report::TARGET, "stopped: {report}");
     for service in services.iter().flat_map(Running::services) {
-        report::log(&service, &format!("stopped: {report}"));
+        report::log(&service, report::IN_ALL);
     }
     report.failure.map_or(Ok(()), |source| Err(Failure::Listener { source }))
 }
@@ -99,14 +102,10 @@ struct Host<'a> {
 
 impl Host<'_> {
     /// Obeys signals until one of them ends the program.
-    async fn serve(&mut self, mut signals: UnboundedReceiver<Signal>) {
+    async fn serve(&mut self, signals: &mut UnboundedReceiver<Signal>) {
         while let Some(signal) = signals.recv().await {
             match signal {
-                Signal::Report => {
-                    for service in self.running.services() {
-                        report::log(&service, "so far");
-                    }
-                }
+                Signal::Report => report_all(&self.running),
                 Signal::Hangup => match self.reload {
                     Some(reload) => self.read_again(reload).await,
                     None => info!("SIGHUP: there is no configuration file to read again"),
@@ -145,7 +144,7 @@ impl Host<'_> {
         let config = Config::read(reload.path).map_err(told)?;
         let planned = config.plan(reload.registry).map_err(told)?;
         if config.process != reload.process {
-            warn!("what concerns the whole process changes only with a restart");
+            warn!("`workers`, `drain` and `[limits]` change only with a restart");
         }
         let mut old = std::mem::take(&mut self.current);
         let (mut kept, mut fresh, mut start) = (Vec::new(), Vec::new(), Vec::new());
@@ -162,22 +161,35 @@ impl Host<'_> {
         let ids = match self.running.replace(&stop, start, self.drain).await {
             Ok(ids) => ids,
             Err(error) => {
-                self.current = kept;
-                self.current.append(&mut old);
                 let about = config.services.iter().find(|service| {
                     service.settings.place_of(error.endpoint()) != super::service::At::Service
                 });
-                return Err(vec![match about {
+                let mut problems = vec![match about {
                     Some(service) => config.locate(service, &error).to_string(),
                     None => Chain(&error).to_string(),
-                }]);
+                }];
+                let mut held = old.iter().flat_map(|(service, _)| &service.endpoints);
+                if let Some(held) = held.find(|held| is_in_the_way(held, &error)) {
+                    problems.push(format!(
+                        "what listens there is this program, by `{held}`; an endpoint that is \
+                         written in another way needs a restart, or a reload without it first"
+                    ));
+                }
+                self.current = kept;
+                self.current.append(&mut old);
+                return Err(problems);
             }
         };
+        for id in &stop {
+            let (running, id) = (self.running.clone(), *id);
+            tokio::spawn(async move {
+                if let Some(service) = running.ended(id).await {
+                    report::log(&service, report::IN_ALL);
+                }
+            });
+        }
         let (started, stopped, same) = (ids.len(), stop.len(), kept.len());
-        let services = self.running.services();
-        let new: Vec<_> =
-            services.into_iter().filter(|service| ids.contains(&service.id)).collect();
-        announce(&new);
+        announce(&self.running.services(), |service| ids.contains(&service.id));
         self.current = kept;
         self.current.extend(fresh.into_iter().zip(ids));
         info!(started, stopped, same, "the configuration was read again");
@@ -185,14 +197,45 @@ impl Host<'_> {
     }
 }
 
-/// Tells whoever waits for it that the endpoints are ready: on stdout, unless that is one of them.
-fn announce(services: &[ServiceStatus]) {
+/// Whether `error` tells of a place that is in use, and `held` may be what uses it, written in another
+/// way: only an endpoint that is the same is taken over.
+fn is_in_the_way(held: &Endpoint, error: &Error) -> bool {
+    let Error::Listen { endpoint, source } = error else { return false };
+    source.kind() == io::ErrorKind::AddrInUse
+        && held != &**endpoint
+        && held.kind() == endpoint.kind()
+        && match (held.address(), endpoint.address()) {
+            (Address::Inet { port: held, .. }, Address::Inet { port, .. }) => held == port,
+            (held, address) => held == address,
+        }
+}
+
+/// Obeys the signals that do not end the program while it drains.
+async fn serve_drain(running: Running, mut signals: UnboundedReceiver<Signal>) {
+    while let Some(signal) = signals.recv().await {
+        match signal {
+            Signal::Report => report_all(&running),
+            Signal::Hangup => info!("SIGHUP: nothing is read again, as the program ends"),
+            Signal::Interrupt | Signal::Terminate => {} // the second of them ends the process
+        }
+    }
+}
+
+fn report_all(running: &Running) {
+    for service in running.services() {
+        report::log(&service, "so far");
+    }
+}
+
+/// Tells whoever waits for it that the endpoints of some services are ready: on stdout, unless that
+/// is an endpoint of any.
+fn announce(services: &[ServiceStatus], is_new: impl Fn(&ServiceStatus) -> bool) {
     let is_stdio = |endpoint: &Endpoint| endpoint.kind() == EndpointKind::Stdio;
     let taken = services.iter().flat_map(|service| &service.endpoints).any(is_stdio);
     let mut out: Box<dyn Write> =
         if taken { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     let mut tell = || {
-        for service in services {
+        for service in services.iter().filter(|service| is_new(service)) {
             for endpoint in &service.endpoints {
                 writeln!(out, "listening {} {endpoint}", service.name)?;
             }

@@ -28,8 +28,8 @@ fn list(registry: &Registry) -> String {
 
 fn describe(entry: &dyn Registered) -> String {
     let fits = match entry.needs() {
-        Needs::Stream => "streams: tcp, unix, mem, stdio",
-        Needs::Datagram => "datagrams: udp, unixgram",
+        Needs::Stream => "streams: tcp, unix, mem, stdio; fd and systemd if the socket is one",
+        Needs::Datagram => "datagrams: udp, unixgram; fd and systemd if the socket is one",
         _ => "streams and datagrams: every endpoint",
     };
     let mut text = format!("{}: {}\n\nfits {fits}\n", entry.name(), entry.about());

@@ -12,11 +12,12 @@ use crate::{BoxError, Factory, Limits, Needs, Protocol, Server, ServerBuilder};
 
 /// A protocol that can be served by its name, with options of the type `O`.
 ///
-/// The options are any type that serde reads and that has defaults; their names, types and defaults
-/// are those that it has.
+/// The options are any type that serde reads and writes as a table, and that has defaults; their
+/// names, types and defaults are those that it has. TOML bounds them: an integer is at most
+/// `i64::MAX`, so that "unlimited" is better an `Option` than a `usize::MAX`.
 ///
 /// ```
-/// use netframe::runner::{Entry, Runner};
+/// use netframe::runner::{Entry, Memory, Runner};
 /// use netframe::{ConnectionInfo, Protocol, Result, Transport, bytes::BytesMut};
 /// use serde::{Deserialize, Serialize};
 ///
@@ -39,7 +40,11 @@ use crate::{BoxError, Factory, Limits, Needs, Protocol, Server, ServerBuilder};
 /// let shout = Entry::new("shout", "answers in upper case", |options: ShoutOptions| {
 ///     Ok(move |_: &ConnectionInfo| Shout(options.clone()))
 /// });
-/// let runner = Runner::new("shoutd").protocol(shout.option("suffix", "put behind each answer"));
+/// let shout = shout.option("suffix", "put behind each answer").memory(|options| Memory {
+///     shared: 0,
+///     per_connection: size_of::<Shout>() + options.suffix.len(),
+/// });
+/// let runner = Runner::new("shoutd").protocol(shout);
 /// // runner.main()
 /// ```
 pub struct Entry<O = NoOptions> {
@@ -90,7 +95,8 @@ impl<O> Entry<O> {
         }
     }
 
-    /// Says what an option is for, in a few words.
+    /// Says what an option is for, in a few words. One whose default is `None` exists only with this,
+    /// as nothing else tells of it.
     pub fn option(mut self, name: &'static str, about: &'static str) -> Self {
         self.abouts.push((name, about));
         self
@@ -143,6 +149,7 @@ pub(super) trait Registered: Send + Sync {
 pub(super) struct Configured {
     /// Still without endpoints and limits.
     pub(super) server: ServerBuilder,
+    pub(super) needs: Needs,
     /// Raised where the options need it.
     pub(super) limits: Limits,
     pub(super) memory: Memory,
@@ -188,7 +195,9 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
     }
 
     fn options(&self) -> Vec<OptionInfo> {
-        let defaults = Table::try_from(O::default()).unwrap_or_default();
+        let defaults = Table::try_from(O::default()).unwrap_or_else(|error| {
+            panic!("the options of `{}` have defaults that are no TOML: {error}", self.name)
+        });
         let about = |name: &str| self.abouts.iter().find(|(other, _)| *other == name);
         let mut options: Vec<_> = defaults
             .into_iter()
@@ -225,17 +234,27 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
             }
         }
         let (options, server) = read(options.clone()).map_err(|source| {
+            let protocol = self.name;
+            // What is wrong without any option, such as one that must be given, is the fault of none.
+            let missing = read(Table::new()).err().map(|error| error.to_string());
+            let is_missing = |error: &BoxError| missing.as_ref() == Some(&error.to_string());
             // The first that fails alone is the one; else each is good, but not with the others.
             let alone = |(name, value): (&String, &Value)| {
                 let alone = Table::from_iter([(name.clone(), value.clone())]);
-                Some(OptionError::Invalid { option: name.clone(), source: read(alone).err()? })
+                let source = read(alone).err().filter(|error| !is_missing(error))?;
+                Some(OptionError::Invalid { option: name.clone(), source })
             };
-            let together = OptionError::Together { protocol: self.name, source };
-            options.iter().find_map(alone).unwrap_or(together)
+            options.iter().find_map(alone).unwrap_or_else(|| {
+                if is_missing(&source) {
+                    OptionError::Missing { protocol, source }
+                } else {
+                    OptionError::Together { protocol, source }
+                }
+            })
         })?;
         let mut limits = limits.clone();
         (self.limits)(&options, &mut limits);
-        Ok(Configured { server, limits, memory: (self.memory)(&options) })
+        Ok(Configured { server, needs: self.needs, limits, memory: (self.memory)(&options) })
     }
 }
 
@@ -247,7 +266,12 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Adds a protocol, in place of one that has the same name.
+    ///
+    /// # Panics
+    ///
+    /// The defaults of its options cannot be written as TOML.
     pub(super) fn add(&mut self, entry: impl Registered + 'static) {
+        entry.options(); // a default that cannot be is told of at once, and not when it is used
         self.entries.retain(|other| other.name() != entry.name());
         self.entries.push(Box::new(entry));
     }
@@ -280,6 +304,8 @@ pub(super) enum OptionError {
     Unknown { found: String, protocol: &'static str, choice: Choice },
     #[error("invalid value of option `{option}`")]
     Invalid { option: String, source: BoxError },
+    #[error("`{protocol}` needs more options")]
+    Missing { protocol: &'static str, source: BoxError },
     #[error("the options of `{protocol}` do not fit together")]
     Together { protocol: &'static str, source: BoxError },
 }
@@ -287,7 +313,9 @@ pub(super) enum OptionError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runner::failure::Chain;
     use crate::runner::ready;
+    use crate::{Datagram, DatagramProtocol, DatagramTransport};
 
     #[derive(Default, Deserialize, Serialize)]
     #[serde(default, deny_unknown_fields)]
@@ -323,6 +351,74 @@ mod tests {
         let registry = registry();
         let options = toml::from_str("root = \"/srv\"").unwrap();
         registry.find("files").unwrap().configure(&options, &Limits::default()).unwrap();
+    }
+
+    #[test]
+    fn an_option_that_must_be_given_is_missed_and_no_other_is_blamed() {
+        let mut registry = Registry::default();
+        let build = |options: Options| match options.root {
+            Some(_) if options.count > 9 => Err("`count` is above 9".into()),
+            Some(_) => Ok(crate::protocols::echo()),
+            None => Err("`root` is not set; name a folder".into()),
+        };
+        registry.add(Entry::new("files", "serves files", build).option("root", "their folder"));
+        let error = |options: &str| {
+            let options = toml::from_str(options).unwrap();
+            let configured =
+                registry.find("files").unwrap().configure(&options, &Limits::default());
+            Chain(&configured.err().unwrap()).to_string()
+        };
+        let missing = "`files` needs more options: `root` is not set; name a folder";
+        assert_eq!(error(""), missing);
+        assert_eq!(error("count = 1"), missing);
+        assert!(
+            error("count = 'one'").starts_with("invalid value of option `count`: invalid type")
+        );
+        assert!(error("root = '/srv'\ncount = 10").ends_with("together: `count` is above 9"));
+    }
+
+    #[test]
+    #[should_panic(expected = "the options of `files` have defaults that are no TOML: ")]
+    fn defaults_that_toml_does_not_have_are_refused_at_once() {
+        #[derive(Deserialize, Serialize)]
+        struct Unlimited {
+            max: u64,
+        }
+
+        impl Default for Unlimited {
+            fn default() -> Self {
+                Self { max: u64::MAX }
+            }
+        }
+
+        let entry = Entry::new("files", "", |_: Unlimited| Ok(crate::protocols::echo()));
+        Registry::default().add(entry);
+    }
+
+    #[test]
+    fn any_factory_makes_an_entry() {
+        struct Ignore;
+
+        impl DatagramProtocol for Ignore {
+            async fn datagram_received(
+                &mut self,
+                _: &mut DatagramTransport<'_>,
+                _: Datagram,
+            ) -> crate::Result {
+                Ok(())
+            }
+        }
+
+        let mut registry = Registry::default();
+        registry.add(Entry::plain("datagrams", "", || crate::datagrams(|_| Ignore)));
+        registry.add(Entry::plain("stream", "", || crate::stream_fn(async |_| Ok(()))));
+        let fits = |name, endpoint: &str| {
+            let entry = registry.find(name).unwrap();
+            let configured = entry.configure(&Table::new(), &Limits::default()).unwrap();
+            configured.server.listen(endpoint).unwrap().validate().is_ok()
+        };
+        assert!(fits("datagrams", "udp://127.0.0.1:0") && !fits("datagrams", "tcp://127.0.0.1:0"));
+        assert!(fits("stream", "tcp://127.0.0.1:0") && !fits("stream", "udp://127.0.0.1:0"));
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::ServiceStatus;
 /// The target of these events.
 pub(super) const TARGET: &str = "netframe::report";
 
+/// When a service has ended.
+pub(super) const IN_ALL: &str = "in all";
+
 /// Tells what a service has seen; `when` says at which moment.
 pub(super) fn log(service: &ServiceStatus, when: &str) {
     let ServiceStatus { name, stats, .. } = service;

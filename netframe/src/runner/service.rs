@@ -7,7 +7,7 @@ use toml::Table;
 use super::choice::Choice;
 use super::failure::Chain;
 use super::registry::{Configured, Memory, OptionError, Registry};
-use crate::{Endpoint, LimitError, Limits, ServerBuilder};
+use crate::{Endpoint, LimitError, Limits, Needs, ServerBuilder};
 
 /// One service as it was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,7 @@ pub(super) struct ServiceSettings {
 /// A service that can be served.
 pub(super) struct Planned {
     pub(super) server: ServerBuilder,
+    pub(super) needs: Needs,
     pub(super) limits: Limits,
     pub(super) memory: Memory,
     /// The names of limits that are higher because of the options.
@@ -72,10 +73,10 @@ impl ServiceSettings {
             },
         };
         let (Some(limits), Some(configured)) = (limits, configured) else { return Err(faults) };
-        let Configured { server, limits: needed, memory } = configured;
-        let (set, needs) = (written(&limits), written(&needed));
+        let Configured { server, needs, limits: needed, memory } = configured;
+        let (set, wanted) = (written(&limits), written(&needed));
         let raised: Vec<_> =
-            needs.iter().filter(|(name, need)| set.get(*name) != Some(need)).collect();
+            wanted.iter().filter(|(name, need)| set.get(*name) != Some(need)).collect();
         for (name, need) in &raised {
             if let Some(value) = self.limits.get(*name) {
                 let protocol = &self.protocol;
@@ -103,7 +104,7 @@ impl ServiceSettings {
             faults.push(Fault { at, text: error.to_string() });
         }
         if faults.is_empty() {
-            Ok(Planned { server, limits: needed, memory, raised })
+            Ok(Planned { server, needs, limits: needed, memory, raised })
         } else {
             Err(faults)
         }
@@ -163,7 +164,7 @@ fn option_fault(error: &OptionError) -> Fault {
         OptionError::Unknown { found: name, .. } | OptionError::Invalid { option: name, .. } => {
             At::Option(name.clone())
         }
-        OptionError::Together { .. } => At::Options,
+        OptionError::Missing { .. } | OptionError::Together { .. } => At::Options,
     };
     Fault { at, text: Chain(error).to_string() }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::program::{End, Program, ask};
@@ -30,7 +31,16 @@ impl Folder {
 
     /// Starts `netframe` in the folder.
     pub(crate) fn start(&self, args: &[&str]) -> Program {
-        Program::start_with(args, |command| command.current_dir(&self.0))
+        self.start_with(args, |command| command)
+    }
+
+    /// Starts `netframe` in the folder after a change of its surroundings.
+    pub(crate) fn start_with(
+        &self,
+        args: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Program {
+        Program::start_with(args, |command| change(command.current_dir(&self.0)))
     }
 
     pub(crate) fn end(&self, args: &[&str]) -> End {
@@ -81,6 +91,12 @@ fn what_is_no_configuration_is_refused() {
     let want = "error: net.toml: cannot read it: No such file or directory (os error 2)\n";
     assert_eq!(missing.end(&["check", "net.toml"]).stderr, want);
     assert_eq!(missing.end(&["run", "net.toml"]).stderr, want);
+
+    let latin = Folder::with("");
+    fs::write(latin.0.join("net.toml"), b"workers = 1\n# caf\xe9\n").unwrap();
+    let want = "error: net.toml:2:6: not TOML: this is not UTF-8; save the file as UTF-8\n";
+    assert_eq!(latin.end(&["check", "net.toml"]).stderr, want);
+    assert_eq!(latin.end(&["run", "net.toml"]).stderr, want);
 
     let add = "there is no service; add [[service]] with `protocol = \"echo\"` and `listen = \
                \"tcp://127.0.0.1:7007\"`";
@@ -421,6 +437,41 @@ fn options_that_are_good_only_together_are_good() {
     let options = "options = { max_length = 2000000, max_backlog = 10000000 }";
     let check = Folder::with(&echo(options).replace("echo", "chat")).end(&["check", "net.toml"]);
     assert_eq!(check.code, Some(0), "{}", check.stderr);
+}
+
+#[test]
+fn what_may_wait_for_a_session_counts_in_what_memory_allows() {
+    let config = echo("limits.max_connections = 10").replace("tcp:", "udp:");
+    let check = Folder::with(&config).end(&["check", "net.toml"]);
+    assert!(check.stdout.contains("10 connections x (queue 1 MiB + pending 4.1 MiB + protocol "));
+}
+
+#[test]
+fn the_limits_of_sessions_are_told_with_their_origin() {
+    let listen = "['udp://127.0.0.1:0?max_sessions=5', 'unixgram:///x', 'tcp://127.0.0.1:0']";
+    let config = echo("").replace("\"tcp://127.0.0.1:0\"", listen);
+    let check = Folder::with(&config).end(&["check", "net.toml"]);
+    let want = "\
+        service echo\n  listen udp://127.0.0.1:0?max_sessions=5\n    max_sessions 5 (file), \
+        session_idle 60s (default)\n  listen unixgram:///x\n    max_sessions 10000 (default), \
+        session_idle 60s (default)\n  listen tcp://127.0.0.1:0\n  limit ";
+    assert!(check.stdout.starts_with(want), "{}", check.stdout);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn fewer_descriptors_than_connections_are_told() {
+    const EXEC: &str = r#"ulimit -n 100; exec "$0" "$@""#;
+    for (max, is_told) in [(99, false), (100, true)] {
+        let folder = Folder::with(&echo(&format!("limits.max_connections = {max}")));
+        let check =
+            Program::start_by(EXEC, &["check", "net.toml"], |check| check.current_dir(&folder.0));
+        let end = check.end();
+        let told = "\ndescriptors: 100 here, but one for each of 100 connections at worst; raise ";
+        assert_eq!(end.stdout.contains(told), is_told, "{}", end.stdout);
+        assert_eq!(end.stdout.contains("descriptors"), is_told, "{}", end.stdout);
+        assert_eq!(end.code, Some(0));
+    }
 }
 
 #[test]

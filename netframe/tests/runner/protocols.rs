@@ -75,7 +75,7 @@ fn protocols_are_listed_and_described() {
     assert_eq!(
         one.stdout,
         "line-echo: sends back every line once it is complete\n\n\
-         fits streams: tcp, unix, mem, stdio\n\n\
+         fits streams: tcp, unix, mem, stdio; fd and systemd if the socket is one\n\n\
          option      type     default  what it is\n\
          delimiter   string   \"lf\"     what ends a line: lf or crlf\n\
          max_length  integer  16384    bytes of a line; a longer one ends the connection\n\n\

@@ -1,8 +1,9 @@
 //! SIGHUP and SIGUSR1: the configuration is read again without a connection being lost, and the
 //! counters are told.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{Read, Write, pipe};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -34,25 +35,54 @@ fn services_that_are_the_same_are_not_touched_and_others_come_and_go() {
     let (kept, changed) = (server.addrs[0], server.addrs[1]);
     let mut untouched = connect(kept).unwrap();
     ping(&mut untouched, b"before");
+    assert_eq!(ask(changed, b"1\n"), b"1\n");
 
     folder.write(&format!("{KEPT}{}", lines(9)));
     server.signal("HUP");
     let mut server = server.listening("lines", 1);
     assert_eq!(server.addrs[2], changed, "the port that was free is kept");
     server.await_log("the configuration was read again started=1 stopped=1 same=1");
+    server.await_log("in all name=\"lines\" live=0 accepted=1 ");
     assert_eq!(ask(changed, b"123456789\n"), b"123456789\n");
     ping(&mut untouched, b"after");
 
     folder.write(KEPT);
     server.signal("HUP");
     server.await_log("the configuration was read again started=0 stopped=1 same=1");
-    server.await_log("service stopped: ");
+    server.await_log("in all name=\"lines\" live=0 accepted=1 ");
     assert!(connect(changed).is_err(), "nobody listens there any more");
     ping(&mut untouched, b"still");
     drop(untouched);
     server.signal("TERM");
     let end = server.end();
     assert_eq!(end.code, Some(0), "{}", end.stderr);
+    let reports = |name: &str| end.stderr.matches(&format!("in all name=\"{name}\"")).count();
+    assert_eq!((reports("kept"), reports("lines")), (1, 2), "{}", end.stderr);
+}
+
+#[test]
+fn a_service_that_still_drains_at_the_end_is_reported_once() {
+    let folder = Folder::with(&format!("{KEPT}{}", lines(5)));
+    let server = folder.start(&["run", "net.toml"]).listening("kept", 1).listening("lines", 1);
+    let mut server = server;
+    let mut peer = connect(server.addrs[1]).unwrap();
+    ping(&mut peer, b"one\n");
+    peer.write_all(b"tw").unwrap();
+    folder.write(KEPT);
+    server.signal("HUP");
+    server.await_log("the configuration was read again started=0 stopped=1 same=1");
+    server.signal("TERM");
+    server.await_log("draining for up to ");
+    peer.write_all(b"o\n").unwrap();
+    let mut answer = String::new();
+    peer.read_to_string(&mut answer).unwrap();
+    drop(peer);
+    let end = server.end();
+    assert_eq!(end.code, Some(0), "{}", end.stderr);
+    for name in ["kept", "lines"] {
+        let report = format!("in all name=\"{name}\"");
+        assert_eq!(end.stderr.matches(&report).count(), 1, "{}", end.stderr);
+    }
 }
 
 #[test]
@@ -80,13 +110,45 @@ fn a_file_that_is_wrong_changes_nothing() {
 }
 
 #[test]
+fn an_endpoint_that_is_written_in_another_way_needs_a_restart() {
+    let free = TcpListener::bind("127.0.0.10:0").unwrap().local_addr().unwrap();
+    let config = KEPT.replace("127.0.0.1:0", &free.to_string());
+    let folder = Folder::with(&config);
+    let mut server = folder.start(&["run", "net.toml"]).listening("kept", 1);
+    folder.write(&config.replace(&free.to_string(), &format!("{free}?nodelay=off")));
+    server.signal("HUP");
+    server.await_log(&format!("net.toml:4:10: cannot listen on tcp://{free}?nodelay=false: it is"));
+    server.await_log(&format!("what listens there is this program, by `tcp://{free}`; "));
+    server.await_log("the configuration is wrong; nothing has changed");
+    assert_eq!(ask(free, b"still"), b"still");
+}
+
+#[test]
 fn what_concerns_the_process_needs_a_restart() {
     let folder = Folder::with(KEPT);
     let mut server = folder.start(&["run", "net.toml", "--drain", "7"]).listening("kept", 1);
     folder.write(&format!("workers = 1\n{KEPT}"));
     server.signal("HUP");
-    server.await_log("what concerns the whole process changes only with a restart");
+    server.await_log("`workers`, `drain` and `[limits]` change only with a restart");
     server.await_log("started=0 stopped=0 same=1");
+}
+
+#[test]
+fn a_new_service_is_not_announced_among_what_stdio_says() {
+    const STDIO: &str = "[[service]]\nprotocol = 'echo'\nlisten = 'stdio:'\n";
+    let folder = Folder::with(STDIO);
+    let (mut stdout, output) = pipe().unwrap();
+    let mut server =
+        folder.start_with(&["run", "net.toml"], |run| run.stdin(Stdio::piped()).stdout(output));
+    server.await_log("listening echo stdio:");
+    folder.write(&format!("{STDIO}{KEPT}"));
+    server.signal("HUP");
+    server.await_log("listening kept tcp://127.0.0.1:");
+    let mut stdin = server.stdin();
+    stdin.write_all(b"hello").unwrap();
+    let mut answer = [0; 5];
+    stdout.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"hello");
 }
 
 #[test]

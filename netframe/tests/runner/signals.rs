@@ -31,7 +31,7 @@ fn either_signal_ends_an_idle_server_with_a_summary() {
         assert!(end.stderr.contains(&format!("SIG{signal}: {DRAINING}30s")), "{}", end.stderr);
         let summary = end.stderr.lines().last().unwrap();
         let counters = [" accepted=1 ", " bytes_in=5 bytes_out=5 ", "closed=\"eof: 1\""];
-        assert!(summary.contains("stopped: 0 drained, 0 aborted"), "{summary}");
+        assert!(end.stderr.contains("stopped: 0 drained, 0 aborted\n"), "{}", end.stderr);
         assert!(counters.iter().all(|counter| summary.contains(counter)), "{summary}");
     }
 }
@@ -49,6 +49,17 @@ fn a_peer_within_a_line_may_finish_it() {
     let end = server.end();
     assert_eq!(end.code, Some(0), "{}", end.stderr);
     assert!(end.stderr.contains("stopped: 1 drained, 0 aborted"), "{}", end.stderr);
+}
+
+#[test]
+fn a_drain_tells_the_counters_and_reads_nothing_again() {
+    let (mut server, _peer) = half_a_line(&[]);
+    server.signal("TERM");
+    server.await_log(DRAINING);
+    server.signal("HUP");
+    server.await_log("SIGHUP: nothing is read again, as the program ends");
+    server.signal("USR1");
+    server.await_log("so far name=\"line-echo\" live=1 ");
 }
 
 #[test]

@@ -7,19 +7,22 @@ use std::ops::Range;
 pub(super) struct Source {
     name: String,
     pub(super) text: String,
+    /// Where each line begins, but for the first.
+    lines: Vec<usize>,
 }
 
 impl Source {
     pub(super) fn new(name: String, text: String) -> Self {
-        Self { name, text }
+        let lines = text.match_indices('\n').map(|(offset, _)| offset + 1).collect();
+        Self { name, text, lines }
     }
 
     /// Line and column of a place, from 1; columns count characters.
     pub(super) fn position(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        (line, column)
+        let before = self.lines.partition_point(|start| *start <= offset);
+        let start = before.checked_sub(1).map_or(0, |last| self.lines[last]);
+        let end = self.text.floor_char_boundary(offset);
+        (before + 1, self.text[start..end].chars().count() + 1)
     }
 
     pub(super) fn problem(&self, span: Range<usize>, text: String) -> Problem {
@@ -49,5 +52,20 @@ impl fmt::Display for Problem {
             write!(f, ":{line}:{column}")?;
         }
         write!(f, ": {}", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_a_line_and_a_column() {
+        let source = Source::new(String::new(), "ab\n\nä!\n".to_owned());
+        let positions = [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (3, 1), (3, 2), (3, 3), (4, 1)];
+        for (offset, want) in positions.into_iter().enumerate() {
+            assert_eq!(source.position(offset), want, "{offset}");
+        }
+        assert_eq!(source.position(1000), (4, 1), "behind the end");
     }
 }
