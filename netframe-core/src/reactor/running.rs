@@ -225,6 +225,7 @@ impl Running {
                 }
             };
             tokio::select! {
+                biased;
                 () = all => {}
                 () = &mut changed => continue,
             }
