@@ -46,6 +46,7 @@ mod io;
 mod limits;
 mod listener;
 mod mailbox;
+mod network;
 mod owner;
 #[cfg(unix)]
 mod poller;
@@ -103,6 +104,7 @@ pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
 pub use self::limits::{LimitError, Limits, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};
+pub use self::network::Network;
 pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};
 pub use self::reactor::{Reactor, ReactorBuilder, Running, ServiceId, ServiceStatus, Workers};
 pub use self::reconnect::{

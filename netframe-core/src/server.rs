@@ -23,12 +23,12 @@ use crate::inbox::Inbox;
 use crate::io::BoxFuture;
 use crate::limits::{self, Limits};
 use crate::listener::Listen;
+use crate::network::Network;
 use crate::owner::own;
 use crate::protocol::Needs;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::service::{Service, Stats};
 use crate::sessions::Sessions;
-use crate::transport::mem::MemNetwork;
 
 /// Time that a drain takes at most where no other is given.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -171,7 +171,7 @@ pub struct ServerBuilder {
     factory: Arc<dyn DynFactory>,
     name: Option<String>,
     limits: Limits,
-    network: MemNetwork,
+    network: Network,
     resolver: Arc<dyn Resolve>,
     places: Vec<Place>,
 }
@@ -188,7 +188,7 @@ impl ServerBuilder {
             factory,
             name: None,
             limits: Limits::default(),
-            network: MemNetwork::global(),
+            network: Network::default(),
             resolver: Arc::new(SystemResolver),
             places: Vec::new(),
         }
@@ -226,9 +226,9 @@ impl ServerBuilder {
         self
     }
 
-    /// The network in which `mem://` names live; the process's own where none is given.
-    pub fn network(mut self, network: MemNetwork) -> Self {
-        self.network = network;
+    /// The network in which names such as those of `mem://` live; the process's own where none is given.
+    pub fn network(mut self, network: impl Into<Network>) -> Self {
+        self.network = network.into();
         self
     }
 
