@@ -1,7 +1,14 @@
 //! `stream_fn`: straight-line async code over the same core.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use netframe_core::{CloseKind, Error, Handle, Limits, Side, Stream, TimeoutKind, stream_fn};
 
@@ -39,6 +46,7 @@ on_transports_with_reset! {
 on_paused_clock! {
     a_silent_stream_ends_by_the_idle_timeout,
     a_silent_stream_that_is_connected_does_so_too,
+    a_stream_that_waits_does_not_run,
 }
 
 async fn a_stream_copies_both_ways(net: Net) {
@@ -514,4 +522,44 @@ async fn a_silent_stream_that_is_connected_does_so_too(net: Net) {
     assert_eq!(stream.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
     let idle = CloseKind::Timeout(TimeoutKind::Idle);
     assert_eq!(why(&stream.handle().closed().await), (Side::System, idle));
+}
+
+async fn a_stream_that_waits_does_not_run(net: Net) {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&polls);
+    let echo = stream_fn(move |mut stream: Stream| {
+        let polls = Arc::clone(&count);
+        async move {
+            let mut buffer = [0; 100];
+            loop {
+                let mut read = pin!(stream.read(&mut buffer));
+                // Whatever wakes it: a timer of its own, or what it reads.
+                let mut timer = pin!(sleep(Duration::from_millis(10)));
+                let len = poll_fn(|cx| {
+                    let polls = polls.fetch_add(1, Ordering::SeqCst);
+                    assert!(polls < 1000, "it spins");
+                    if timer.as_mut().poll(cx).is_ready() {
+                        timer.set(sleep(Duration::from_secs(60)));
+                        assert!(timer.as_mut().poll(cx).is_pending());
+                    }
+                    read.as_mut().poll(cx)
+                });
+                match len.await? {
+                    0 => return Ok(()),
+                    len => stream.write_all(&buffer[..len]).await?,
+                }
+            }
+        }
+    });
+    let world = World::start(net, echo).await;
+    let mut client = world.connect().await;
+    for _ in 0..5 {
+        client.ping(b"hello").await;
+        sleep(Duration::from_secs(100)).await;
+    }
+    let polls = polls.load(Ordering::SeqCst);
+    assert!(polls < 100, "{polls} polls");
+    client.half_close().await;
+    assert_eq!(client.receive_all().await, b"");
+    world.stop().await;
 }
