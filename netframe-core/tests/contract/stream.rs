@@ -47,6 +47,7 @@ on_paused_clock! {
     a_silent_stream_ends_by_the_idle_timeout,
     a_silent_stream_that_is_connected_does_so_too,
     a_stream_that_waits_does_not_run,
+    a_stream_that_waits_to_end_does_not_run,
 }
 
 async fn a_stream_copies_both_ways(net: Net) {
@@ -561,5 +562,31 @@ async fn a_stream_that_waits_does_not_run(net: Net) {
     assert!(polls < 100, "{polls} polls");
     client.half_close().await;
     assert_eq!(client.receive_all().await, b"");
+    world.stop().await;
+}
+
+async fn a_stream_that_waits_to_end_does_not_run(net: Net) {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&polls);
+    let talk = stream_fn(move |mut stream: Stream| {
+        let polls = Arc::clone(&count);
+        async move {
+            stream.write_all(&pattern(20_000)).await?; // less than a queue, more than is on the way
+            let mut shutdown = pin!(stream.shutdown());
+            poll_fn(|cx| {
+                assert!(polls.fetch_add(1, Ordering::SeqCst) < 1000, "it spins");
+                shutdown.as_mut().poll(cx)
+            })
+            .await?;
+            Ok(())
+        }
+    });
+    let world = World::narrow(net, Limits::default(), talk).await;
+    let mut client = world.connect().await;
+    sleep(Duration::from_secs(10)).await; // its peer does not read
+    let polls = polls.load(Ordering::SeqCst);
+    assert!(polls < 100, "{polls} polls");
+    assert_eq!(client.receive_all().await, pattern(20_000));
+    drop(client);
     world.stop().await;
 }
