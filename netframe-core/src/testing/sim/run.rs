@@ -89,7 +89,7 @@ impl Sim {
             seed,
             conditions: Conditions::default(),
             time: Duration::from_secs(24 * 60 * 60),
-            steps: 10_000_000,
+            steps: 1_000_000,
         }
     }
 
@@ -105,7 +105,7 @@ impl Sim {
         self
     }
 
-    /// Steps of the network (a read, a write, an arrival) that the scenario may take. Default ten
+    /// Steps of the network (a read, a write, an arrival) that the scenario may take. Default one
     /// million.
     pub fn steps(mut self, steps: u64) -> Self {
         self.steps = steps;
