@@ -379,7 +379,7 @@ async fn a_drain_waits_for_the_rest_of_a_request(net: Net) {
     client.send("de").await;
     world.until(|stats| stats.bytes_in == 5).await;
     let stopping = tokio::spawn(world.stop());
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(20)).await;
     assert!(!stopping.is_finished());
     client.send("f").await;
     assert_eq!(client.receive_all().await, b"def");
@@ -396,7 +396,7 @@ async fn a_stream_may_ignore_a_drain(net: Net) {
     let mut client = world.connect().await;
     client.ping(b"abc").await;
     let stopping = tokio::spawn(world.stop());
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(20)).await;
     client.ping(b"def").await;
     assert!(!stopping.is_finished());
     client.half_close().await;
@@ -441,7 +441,7 @@ async fn an_abort_resets(net: Net) {
 }
 
 async fn a_silent_stream_ends_by_the_idle_timeout(net: Net) {
-    let idle = limits(|l| l.idle_timeout = std::time::Duration::from_secs(10).into());
+    let idle = limits(|l| l.idle_timeout = Duration::from_secs(10).into());
     let world = World::with_limits(
         net,
         idle,
@@ -517,7 +517,7 @@ async fn a_stream_that_is_connected_is_told_of_a_reset(net: Net) {
 async fn a_silent_stream_that_is_connected_does_so_too(net: Net) {
     let world = World::start(net, stream_fn(in_threes)).await;
     let dialer = world.dialer();
-    let idle = limits(|l| l.idle_timeout = std::time::Duration::from_secs(10).into());
+    let idle = limits(|l| l.idle_timeout = Duration::from_secs(10).into());
     let stream = Stream::builder().limits(idle).network(dialer.network).connect(dialer.endpoint);
     let mut stream = stream.await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);

@@ -62,7 +62,10 @@ pub(crate) async fn chat(net: SimNetwork) {
     let factory = {
         let group = group.clone();
         move |info: &ConnectionInfo| {
-            let number = info.peer().name().and_then(|name| name.bytes().nth("sim://peer".len()));
+            let number = info
+                .peer()
+                .name()
+                .and_then(|name| name.as_bytes().get("sim://peer".len()).copied());
             let policy = policy(u64::from(number.unwrap_or_default()));
             Voice { group: group.clone(), policy, member: None }
         }
