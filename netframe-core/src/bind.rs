@@ -124,6 +124,13 @@ pub(crate) async fn bind(
     resolver: &dyn Resolve,
 ) -> Result<Vec<Bound>, Error> {
     check(endpoint, needs)?;
+    #[cfg(feature = "sim")]
+    if let (EndpointKind::Udp, Some(sim)) = (endpoint.kind(), &network.sim) {
+        let socket = sim.bind_datagrams(endpoint);
+        let socket = socket
+            .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
+        return Ok(vec![Bound::datagrams(socket)]);
+    }
     let refused = |source| Error::Listen { endpoint: Box::new(endpoint.clone()), source };
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp, _) => {
@@ -216,6 +223,10 @@ pub(crate) fn connector(
     built(endpoint)?;
     fits(endpoint, endpoint.kind(), needs)?;
     let to = endpoint.clone();
+    #[cfg(feature = "sim")]
+    if let (EndpointKind::Udp, Some(sim)) = (endpoint.kind(), &network.sim) {
+        return Ok(Box::new(sim.datagram_connector(to, needs)));
+    }
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp, _) => Ok(Box::new(tcp::TcpConnector::new(to, Arc::clone(resolver)))),
         (EndpointKind::Udp, _) => {

@@ -2,7 +2,8 @@
 //! what it carries, in simulated time, driven by one seed. It needs the feature `sim`.
 //!
 //! [`run`] and [`seeds`] call a scenario with a [`SimNetwork`], which is given to the builders of
-//! servers and clients, by `network`; their endpoints are `sim://name`. [`Conditions`] say how bad the
+//! servers and clients, by `network`; their endpoints are `sim://name`, and for datagrams
+//! `udp://name:port`. [`Conditions`] say how bad the
 //! network is, for all of it or [between two hosts](SimNetwork::set_link), and may change at any
 //! time. Time is tokio's paused clock: it passes only while nothing can run, so that an hour takes
 //! milliseconds.
@@ -51,12 +52,14 @@ mod checked;
 mod conditions;
 mod listener;
 mod run;
+mod socket;
 mod stream;
 mod trace;
 mod world;
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -68,6 +71,7 @@ pub use self::checked::{Checked, CheckedFactory};
 pub use self::conditions::Conditions;
 pub use self::listener::{SimConnector, SimListener};
 pub use self::run::{Sim, Simulated, run, seeds};
+pub(crate) use self::socket::SimSocket;
 pub use self::stream::SimStream;
 pub use self::trace::Trace;
 use self::world::World;
@@ -75,7 +79,8 @@ use self::world::World;
 /// A simulated network, as one of its hosts sees it. Clones are the same network.
 ///
 /// What listens on `sim://name` or `sim://name:port` is on the host `name`; what connects is on the
-/// host that the network was taken from, by [`host`](Self::host). The first one is `sim`.
+/// host that the network was taken from, by [`host`](Self::host). The first one is `sim`. A name in
+/// `udp://name:port` is that of a host, which has an address of its own.
 #[derive(Clone)]
 pub struct SimNetwork {
     world: Arc<World>,
@@ -173,6 +178,11 @@ impl SimNetwork {
         SimConnector { network: self.clone(), name: name.into() }
     }
 
+    /// The address that a host has in this network, for datagrams.
+    pub fn ip(&self, host: &str) -> IpAddr {
+        self.world.lock().ip_of(host)
+    }
+
     /// Random numbers of the scenario's own, which its seed decides.
     pub fn rng(&self) -> Rng {
         self.world.lock().rng.fork()
@@ -196,7 +206,7 @@ impl SimNetwork {
         self.world.lock().trace.clone()
     }
 
-    /// Streams that somebody holds now; of a connection there are two.
+    /// Streams and datagram sockets that somebody holds now; of a connection there are two.
     pub fn open_streams(&self) -> usize {
         self.world.lock().open_streams()
     }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
+mod datagrams;
 mod echo;
 mod groups;
 mod handles;
@@ -26,6 +27,7 @@ const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_seed_tells_all_that_happens() {
+    replays(datagrams::sessions);
     replays(echo::whole);
     replays(echo::in_a_hostile_network);
     replays(groups::chat);

@@ -22,8 +22,13 @@ pub struct Conditions {
     /// more waits. Default 64 KiB.
     pub capacity: usize,
     /// Chance of each piece to get lost. Of a stream it is sent again, after 200 ms, and what is
-    /// behind it waits.
+    /// behind it waits; a datagram is gone.
     pub loss: f64,
+    /// Chance of each datagram to arrive twice.
+    pub duplication: f64,
+    /// Chance of each datagram to take up to 200 ms more, so that others overtake it; `spread` alone
+    /// lets those overtake each other that are sent close together.
+    pub reordering: f64,
     /// Chance of each write to arrive in several pieces, each after a time of its own.
     pub fragments: f64,
     /// Chance of each read to return only a part of what is there.
@@ -46,6 +51,8 @@ impl Default for Conditions {
             bandwidth: None,
             capacity: DEFAULT_CAPACITY,
             loss: 0.0,
+            duplication: 0.0,
+            reordering: 0.0,
             fragments: 0.0,
             short_reads: 0.0,
             short_writes: 0.0,
@@ -63,6 +70,8 @@ impl Conditions {
             latency: Duration::from_millis(5),
             spread: Duration::from_millis(50),
             loss: 0.02,
+            duplication: 0.02,
+            reordering: 0.05,
             fragments: 0.5,
             short_reads: 0.5,
             short_writes: 0.3,
@@ -78,13 +87,25 @@ impl Conditions {
 
     /// Time that one piece takes, lost and sent again as often as chance has it.
     pub(super) fn delay(&self, rng: &mut Rng) -> Duration {
-        let mut delay = self.latency + random_part(self.spread, rng);
+        let mut delay = self.trip(rng);
         let mut again = Duration::from_millis(200);
         while hits(self.loss, rng) && again < Duration::from_secs(10) {
             delay += again;
             again *= 2;
         }
         delay
+    }
+
+    /// Time that one datagram takes.
+    pub(super) fn datagram_delay(&self, rng: &mut Rng) -> Duration {
+        let overtaken = hits(self.reordering, rng);
+        let more = if overtaken { Duration::from_millis(200) } else { Duration::ZERO };
+        self.trip(rng) + random_part(more, rng)
+    }
+
+    /// Time from one host to the other.
+    fn trip(&self, rng: &mut Rng) -> Duration {
+        self.latency + random_part(self.spread, rng)
     }
 
     /// Time that so many bytes keep the line busy.

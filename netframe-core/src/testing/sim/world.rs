@@ -3,16 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
 use super::conditions::{Conditions, hits};
 use super::listener::Listening;
+use super::socket::{Flying, Mailbox};
 use super::trace::Trace;
+
+/// The address of the first host that gets one.
+const FIRST_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 /// A simulated network, shared by everything that is in it.
 pub(super) struct World {
@@ -31,9 +37,11 @@ pub(super) struct State {
     pub(super) listeners: BTreeMap<String, Listening>,
     pub(super) connections: BTreeMap<u64, Connection>,
     next_connection: u64,
-    /// Which direction of which connection something arrives in, and when. The number keeps those of
-    /// one time in order.
-    agenda: BTreeMap<(Instant, u64), (u64, usize)>,
+    pub(super) sockets: BTreeMap<SocketAddr, Mailbox>,
+    /// Hosts that have an address in place of their name, in the order in which they got it.
+    hosts: Vec<Arc<str>>,
+    /// What arrives when. The number keeps those of one time in order.
+    agenda: BTreeMap<(Instant, u64), Event>,
     next_event: u64,
     pub(super) trace: Trace,
     pub(super) violations: Vec<String>,
@@ -43,6 +51,20 @@ pub(super) struct State {
     engine: Option<Waker>,
     /// Whoever is to hear that no steps are left.
     pub(super) judge: Option<Waker>,
+}
+
+/// What arrives.
+enum Event {
+    /// The next segment of a connection that this end of it sent.
+    Segment {
+        number: u64,
+        from: usize,
+    },
+    Datagram(Flying),
+    /// The answer to one that nobody listens to.
+    Refusal {
+        to: SocketAddr,
+    },
 }
 
 /// A connection: the end that connected, and the one that accepted.
@@ -92,6 +114,8 @@ impl World {
                 listeners: BTreeMap::new(),
                 connections: BTreeMap::new(),
                 next_connection: 1,
+                sockets: BTreeMap::new(),
+                hosts: Vec::new(),
                 agenda: BTreeMap::new(),
                 next_event: 0,
                 trace: Trace::default(),
@@ -206,7 +230,7 @@ impl State {
             }
         }
         for _ in 0..late {
-            self.schedule(now + delay, number, from);
+            self.schedule(now + delay, Event::Segment { number, from });
         }
     }
 
@@ -284,11 +308,11 @@ impl State {
         let earliest = own.under_way.back().map_or(now, |(at, _)| *at);
         let at = (own.busy_until + conditions.delay(rng)).max(earliest);
         own.under_way.push_back((at, segment));
-        self.schedule(at, number, from);
+        self.schedule(at, Event::Segment { number, from });
     }
 
-    fn schedule(&mut self, at: Instant, number: u64, from: usize) {
-        self.agenda.insert((at, self.next_event), (number, from));
+    fn schedule(&mut self, at: Instant, event: Event) {
+        self.agenda.insert((at, self.next_event), event);
         self.next_event += 1;
         // It takes no lock: waking only puts the task in line.
         if let Some(engine) = &self.engine {
@@ -301,16 +325,22 @@ impl State {
         while let Some(entry) = self.agenda.first_entry()
             && entry.key().0 <= now
         {
-            let (number, from) = entry.remove();
+            let event = entry.remove();
             if !self.step() {
                 return;
             }
-            self.arrive_one(now, number, from, woken);
-            self.forget(number);
+            match event {
+                Event::Segment { number, from } => {
+                    self.arrive_segment(now, number, from, woken);
+                    self.forget(number);
+                }
+                Event::Datagram(datagram) => self.arrive_datagram(datagram, woken),
+                Event::Refusal { to } => self.arrive_refusal(to, woken),
+            }
         }
     }
 
-    fn arrive_one(&mut self, now: Instant, number: u64, from: usize, woken: &mut Vec<Waker>) {
+    fn arrive_segment(&mut self, now: Instant, number: u64, from: usize, woken: &mut Vec<Waker>) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         let [one, other] = &connection.ends;
         let link = pair(&one.host, &other.host);
@@ -352,6 +382,78 @@ impl State {
         }
     }
 
+    /// The address of a host; a name gets one when it is first asked for.
+    pub(super) fn ip_of(&mut self, host: &str) -> IpAddr {
+        if let Ok(ip) = host.parse() {
+            return ip;
+        }
+        let known = self.hosts.iter().position(|known| &**known == host);
+        let index = known.unwrap_or_else(|| {
+            self.hosts.push(host.into());
+            self.hosts.len() - 1
+        });
+        Ipv4Addr::from_bits(FIRST_IP.to_bits() + index as u32).into()
+    }
+
+    /// The host that has an address.
+    pub(super) fn host_of(&self, ip: IpAddr) -> Arc<str> {
+        let index = |ip: Ipv4Addr| ip.to_bits().checked_sub(FIRST_IP.to_bits());
+        let index = if let IpAddr::V4(ip) = ip { index(ip) } else { None };
+        let known = index.and_then(|index| self.hosts.get(index as usize));
+        known.map_or_else(|| ip.to_string().into(), Arc::clone)
+    }
+
+    /// Sends a datagram, which arrives once, twice, or never.
+    pub(super) fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, data: &Bytes) {
+        let hosts = [from, to].map(|addr| self.host_of(addr.ip()));
+        let conditions = self.between(&hosts[0], &hosts[1]).clone();
+        self.note(format_args!("{} sends {} B to {to}", hosts[0], data.len()));
+        let copies = 1 + u8::from(hits(conditions.duplication, &mut self.rng));
+        for _ in 0..copies {
+            if hits(conditions.loss, &mut self.rng) {
+                self.note(format_args!("{} B from {from} to {to} are lost", data.len()));
+                continue;
+            }
+            let at = Instant::now() + conditions.datagram_delay(&mut self.rng);
+            self.schedule(at, Event::Datagram(Flying { from, to, data: data.clone() }));
+        }
+    }
+
+    fn arrive_datagram(&mut self, Flying { from, to, data }: Flying, woken: &mut Vec<Waker>) {
+        let [host, sender] = [to, from].map(|addr| self.host_of(addr.ip()));
+        if self.is_partitioned(&host, &sender) {
+            return;
+        }
+        let conditions = self.between(&host, &sender).clone();
+        let Some(socket) = self.sockets.get_mut(&to) else {
+            self.note(format_args!("{host} refuses {} B from {from}", data.len()));
+            let at = Instant::now() + conditions.datagram_delay(&mut self.rng);
+            let waits = self.sockets.get(&from).is_some_and(|socket| socket.peer == Some(to));
+            if waits {
+                self.schedule(at, Event::Refusal { to: from });
+            }
+            return;
+        };
+        let is_fit = socket.peer.is_none_or(|peer| peer == from);
+        if is_fit && (socket.len + data.len() <= conditions.capacity || socket.input.is_empty()) {
+            socket.len += data.len();
+            woken.extend(socket.reader.take());
+            self.note(format_args!("{host} gets {} B from {from}", data.len()));
+            let socket = self.sockets.get_mut(&to).expect("it was there");
+            socket.input.push_back((from, data));
+        } else {
+            self.note(format_args!("{host} drops {} B from {from}", data.len()));
+        }
+    }
+
+    fn arrive_refusal(&mut self, to: SocketAddr, woken: &mut Vec<Waker>) {
+        if let Some(socket) = self.sockets.get_mut(&to) {
+            socket.is_refused = true;
+            woken.extend(socket.reader.take());
+            self.note(format_args!("{to} is refused"));
+        }
+    }
+
     /// Resets a connection for both its ends, at once.
     pub(super) fn reset(&mut self, number: u64, woken: &mut Vec<Waker>) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
@@ -388,10 +490,10 @@ impl State {
         }
     }
 
-    /// Streams that somebody holds.
+    /// Streams and sockets that somebody holds.
     pub(super) fn open_streams(&self) -> usize {
         let ends = self.connections.values().flat_map(|connection| &connection.ends);
-        ends.filter(|end| !end.dropped).count()
+        ends.filter(|end| !end.dropped).count() + self.sockets.len()
     }
 }
 
