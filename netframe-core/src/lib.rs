@@ -18,6 +18,8 @@
 //! | [`Listen`], [`Connect`], [`Io`], [`AnyIo`], [`Layer`] | where a transport of one's own plugs in |
 //! | [`Resolve`] | where names are looked up |
 //! | [`testing`] | tests without a network |
+//!
+//! The feature `sim` adds `testing::sim`, a simulated network, with which tokio's clock can be paused.
 
 mod acceptor;
 mod activity;

@@ -39,7 +39,7 @@ impl Protocol for Voice {
 /// Messages are of one length, and begin with their number.
 const LEN: usize = 500;
 
-const MESSAGES: u32 = 200;
+const MESSAGES: u32 = 120;
 
 fn policy(number: u64) -> Policy {
     match number % 4 {
@@ -72,7 +72,7 @@ pub(crate) async fn chat(net: SimNetwork) {
     };
     let server = serve_with(&net, "room", limits, factory).await;
     let mut peers = Vec::new();
-    for number in 0..8 {
+    for number in 0..6 {
         let name = format!("peer{number}");
         let mut conditions = Conditions::rough();
         if rng.bool() {
@@ -82,7 +82,7 @@ pub(crate) async fn chat(net: SimNetwork) {
         net.set_link(&name, "room", conditions);
         peers.push((name.clone(), tokio::spawn(listen(net.host(&name)))));
     }
-    while group.len() < 8 {
+    while group.len() < 6 {
         sleep(Duration::from_millis(10)).await;
     }
     for number in 0..MESSAGES {
@@ -97,7 +97,7 @@ pub(crate) async fn chat(net: SimNetwork) {
             sleep(Duration::from_millis(rng.u64(0..30))).await;
         }
         if rng.u8(0..50) == 0 {
-            let name = format!("peer{}", rng.u8(0..8));
+            let name = format!("peer{}", rng.u8(0..6));
             if rng.bool() { net.reset(&name) } else { net.silence(&name) }
         }
     }

@@ -6,13 +6,16 @@
 
 mod datagrams;
 mod echo;
+mod forward;
 mod groups;
 mod handles;
+mod limits;
 mod network;
 mod reconnect;
 mod relay;
 mod requests;
 mod shutdown;
+mod switch;
 
 use std::time::Duration;
 
@@ -30,20 +33,25 @@ fn a_seed_tells_all_that_happens() {
     replays(datagrams::sessions);
     replays(echo::whole);
     replays(echo::in_a_hostile_network);
+    replays(forward::by_callbacks);
+    replays(forward::done_while_pending);
     replays(groups::chat);
     replays(handles::slow_reader);
+    replays(limits::crowded);
+    replays(limits::dead_peers);
     replays(reconnect::through_partitions_and_restarts);
     replays(relay::both_ways);
     replays(requests::in_order);
     replays(shutdown::races_with_everything);
     replays(shutdown::again_and_again);
+    replays(switch::upgrade);
 }
 
 /// Runs a scenario twice with each of some seeds, and compares all that happened.
 #[track_caller]
 fn replays(scenario: impl AsyncFn(SimNetwork)) {
     let mut before = None;
-    for seed in 0..5 {
+    for seed in 0..3 {
         let [one, other] = [(); 2].map(|()| Sim::new(seed).run(&scenario).trace);
         assert!(one.count() > 10);
         let lines = one.lines().zip(other.lines()).enumerate();

@@ -88,9 +88,9 @@ pub(crate) async fn in_order(net: SimNetwork) {
 
 async fn ask(net: SimNetwork) {
     let mut rng = net.rng();
-    let numbers: Vec<_> = (0..50).map(|_| rng.u16(0..1000)).collect();
+    let numbers: Vec<_> = (0..30).map(|_| rng.u16(0..1000)).collect();
     let mut stream = net.connect("slow").await.unwrap();
-    let gives_up = (rng.u8(0..4) == 0).then(|| rng.usize(0..50));
+    let gives_up = (rng.u8(0..4) == 0).then(|| rng.usize(0..30));
     let (mut input, mut output) = tokio::io::split(&mut stream);
     let send = async {
         for number in &numbers {
