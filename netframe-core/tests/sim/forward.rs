@@ -37,7 +37,7 @@ impl Protocol for Half {
             let back = t.handle();
             let net = self.net.clone();
             let half =
-                move |_: &ConnectionInfo| Half { net: net.clone(), other: Some(back.clone()) };
+                move |_: &ConnectionInfo| Self { net: net.clone(), other: Some(back.clone()) };
             let client = Client::builder(self.net.checked(half)).network(self.net.clone());
             self.other = Some(client.connect("sim://echo").await?.detach());
         }

@@ -39,7 +39,7 @@ impl Protocol for Voice {
 /// Messages are of one length, and begin with their number.
 const LEN: usize = 500;
 
-const MESSAGES: u32 = 120;
+const MESSAGES: u32 = 80;
 
 fn policy(number: u64) -> Policy {
     match number % 4 {

@@ -26,7 +26,7 @@ pub(crate) async fn through_partitions_and_restarts(net: SimNetwork) {
         .connect("sim://server")
         .unwrap();
     let mut server = None;
-    for _ in 0..12 {
+    for _ in 0..8 {
         match rng.u8(0..6) {
             0 => net.partition("client", "server"),
             1 => net.heal("client", "server"),

@@ -18,7 +18,7 @@ pub(crate) async fn both_ways(net: SimNetwork) {
     let target = stream_fn(|mut stream: Stream| async move {
         let mut got = Vec::new();
         stream.read_to_end(&mut got).await?;
-        got.extend_from_slice(&pattern(10_000));
+        got.extend_from_slice(&pattern(3_000));
         stream.write_all(&got).await?;
         stream.shutdown().await?;
         Ok(())
@@ -39,14 +39,14 @@ pub(crate) async fn both_ways(net: SimNetwork) {
     for number in 0..3 {
         let net = net.host(&format!("peer{number}"));
         peers.push(tokio::spawn(async move {
-            let sent = pattern(net.rng().usize(0..20_000));
+            let sent = pattern(net.rng().usize(0..8_000));
             let mut stream = net.connect("relay").await.unwrap();
             stream.write_all(&sent).await.unwrap();
             stream.shutdown().await.unwrap();
             let mut got = Vec::new();
             stream.read_to_end(&mut got).await.unwrap();
             assert_eq!(same(&got, &sent), sent.len());
-            assert_eq!(got[sent.len()..], pattern(10_000));
+            assert_eq!(got[sent.len()..], pattern(3_000));
         }));
     }
     for peer in peers {
