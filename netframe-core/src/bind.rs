@@ -14,10 +14,13 @@ use crate::error::Error;
 #[cfg(unix)]
 use crate::inherited::Inherited;
 use crate::listener::{Connect, Listen};
+use crate::network::Network;
 use crate::protocol::Needs;
 use crate::resolve::Resolve;
+#[cfg(feature = "sim")]
+use crate::testing::sim::SimNetwork;
 use crate::transport::datagram::BoundSocket;
-use crate::transport::mem::{self, MemNetwork};
+use crate::transport::mem;
 use crate::transport::stdio::{StdioConnector, StdioListener};
 use crate::transport::{tcp, udp};
 #[cfg(unix)]
@@ -117,10 +120,17 @@ fn slot(listener: &Mutex<Option<Box<dyn Listen>>>) -> MutexGuard<'_, Option<Box<
 pub(crate) async fn bind(
     endpoint: &Endpoint,
     needs: Needs,
-    network: &MemNetwork,
+    network: &Network,
     resolver: &dyn Resolve,
 ) -> Result<Vec<Bound>, Error> {
     check(endpoint, needs)?;
+    #[cfg(feature = "sim")]
+    if let (EndpointKind::Udp, Some(sim)) = (endpoint.kind(), &network.sim) {
+        let socket = sim.bind_datagrams(endpoint);
+        let socket = socket
+            .map_err(|source| Error::Listen { endpoint: Box::new(endpoint.clone()), source })?;
+        return Ok(vec![Bound::datagrams(socket)]);
+    }
     let refused = |source| Error::Listen { endpoint: Box::new(endpoint.clone()), source };
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp, _) => {
@@ -136,7 +146,14 @@ pub(crate) async fn bind(
             Ok(vec![Bound::datagrams(unixgram::bind(endpoint).await?)])
         }
         (EndpointKind::Mem, Address::Name(name)) => {
-            let listener = network.listen(endpoint.clone(), name, mem::BACKLOG).map_err(refused)?;
+            let listener =
+                network.mem.listen(endpoint.clone(), name, mem::BACKLOG).map_err(refused)?;
+            Ok(vec![Bound::custom(Box::new(listener))])
+        }
+        #[cfg(feature = "sim")]
+        (EndpointKind::Sim, Address::Name(name)) => {
+            let sim = simulated(endpoint, network)?;
+            let listener = sim.listen(endpoint.clone(), name).map_err(refused)?;
             Ok(vec![Bound::custom(Box::new(listener))])
         }
         (EndpointKind::Stdio, _) => {
@@ -164,6 +181,8 @@ pub(crate) fn check(endpoint: &Endpoint, needs: Needs) -> Result<(), Error> {
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp | EndpointKind::Udp | EndpointKind::Stdio, _)
         | (EndpointKind::Mem, Address::Name(_)) => Ok(()),
+        #[cfg(feature = "sim")]
+        (EndpointKind::Sim, Address::Name(_)) => Ok(()),
         #[cfg(unix)]
         (EndpointKind::Unix | EndpointKind::UnixDatagram, _)
         | (EndpointKind::Fd, Address::Fd(_))
@@ -198,12 +217,16 @@ fn adopt(endpoint: &Endpoint, needs: Needs, socket: Inherited) -> Result<Bound, 
 pub(crate) fn connector(
     endpoint: &Endpoint,
     needs: Needs,
-    network: &MemNetwork,
+    network: &Network,
     resolver: &Arc<dyn Resolve>,
 ) -> Result<Box<dyn Connect>, Error> {
     built(endpoint)?;
     fits(endpoint, endpoint.kind(), needs)?;
     let to = endpoint.clone();
+    #[cfg(feature = "sim")]
+    if let (EndpointKind::Udp, Some(sim)) = (endpoint.kind(), &network.sim) {
+        return Ok(Box::new(sim.datagram_connector(to, needs)));
+    }
     match (endpoint.kind(), endpoint.address()) {
         (EndpointKind::Tcp, _) => Ok(Box::new(tcp::TcpConnector::new(to, Arc::clone(resolver)))),
         (EndpointKind::Udp, _) => {
@@ -215,7 +238,11 @@ pub(crate) fn connector(
         (EndpointKind::UnixDatagram, _) => {
             Ok(Box::new(unixgram::UnixgramConnector::new(to, needs)))
         }
-        (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.connector(name))),
+        (EndpointKind::Mem, Address::Name(name)) => Ok(Box::new(network.mem.connector(name))),
+        #[cfg(feature = "sim")]
+        (EndpointKind::Sim, Address::Name(name)) => {
+            Ok(Box::new(simulated(endpoint, network)?.connector(name)))
+        }
         (EndpointKind::Stdio, _) => Ok(Box::new(StdioConnector)),
         (EndpointKind::Fd | EndpointKind::Systemd, _) => {
             let what =
@@ -227,6 +254,13 @@ pub(crate) fn connector(
         }
         _ => Err(not_built(endpoint)),
     }
+}
+
+/// The network that a simulated endpoint is in.
+#[cfg(feature = "sim")]
+fn simulated<'a>(endpoint: &Endpoint, network: &'a Network) -> Result<&'a SimNetwork, Error> {
+    let what = "give the builder the `SimNetwork` of the simulation by `network`";
+    network.sim.as_ref().ok_or_else(|| unsupported(endpoint, what))
 }
 
 /// Refuses a protocol that cannot run on what the endpoint carries.
@@ -266,6 +300,7 @@ fn not_built(endpoint: &Endpoint) -> Error {
         | EndpointKind::UnixDatagram
         | EndpointKind::Fd
         | EndpointKind::Systemd => format!("this system has no `{kind}`"),
+        EndpointKind::Sim => "the feature `sim` of netframe-core is off".to_owned(),
         _ => format!(
             "the kind `{kind}` is not built yet; tcp, udp, unix, unixgram, mem and stdio are"
         ),

@@ -19,9 +19,9 @@ use crate::info::{ConnectionInfo, Origin};
 use crate::io::Io;
 use crate::limits::Limits;
 use crate::listener::{Connect, Incoming};
+use crate::network::Network;
 use crate::resolve::{Resolve, ResolveError, SystemResolver};
 use crate::service::Service;
-use crate::transport::mem::MemNetwork;
 
 /// An open connection to a server, with its protocol running on it. [`Stream::connect`] opens one
 /// for straight-line code instead.
@@ -65,7 +65,7 @@ impl Client {
         ClientBuilder {
             factory: Arc::new(factory),
             limits: Limits::default(),
-            network: MemNetwork::global(),
+            network: Network::default(),
             resolver: Arc::new(SystemResolver),
         }
     }
@@ -109,7 +109,7 @@ impl Drop for Client {
 pub struct ClientBuilder {
     factory: Arc<dyn DynFactory>,
     limits: Limits,
-    network: MemNetwork,
+    network: Network,
     resolver: Arc<dyn Resolve>,
 }
 
@@ -120,9 +120,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The network in which `mem://` names live; the process's own where none is given.
-    pub fn network(mut self, network: MemNetwork) -> Self {
-        self.network = network;
+    /// The network in which names such as those of `mem://` live; the process's own where none is given.
+    pub fn network(mut self, network: impl Into<Network>) -> Self {
+        self.network = network.into();
         self
     }
 

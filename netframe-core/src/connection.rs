@@ -199,6 +199,12 @@ impl Core {
         }
     }
 
+    /// The driver runs, whatever woke it, and looks again before it parks: a change by its own handler
+    /// is not to wake it, which would go on for ever.
+    pub(crate) fn start_looking(&mut self) {
+        self.flags.unset(Flags::PARKED);
+    }
+
     /// The driver's waker, if it is parked.
     pub(crate) fn unpark(&mut self) -> Option<Waker> {
         if self.flags.take(Flags::PARKED) { self.waker.clone() } else { None }

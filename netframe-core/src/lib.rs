@@ -18,6 +18,8 @@
 //! | [`Listen`], [`Connect`], [`Io`], [`AnyIo`], [`Layer`] | where a transport of one's own plugs in |
 //! | [`Resolve`] | where names are looked up |
 //! | [`testing`] | tests without a network |
+//!
+//! The feature `sim` adds `testing::sim`, a simulated network, with which tokio's clock can be paused.
 
 mod acceptor;
 mod activity;
@@ -47,6 +49,7 @@ mod io;
 mod limits;
 mod listener;
 mod mailbox;
+mod network;
 mod owner;
 #[cfg(unix)]
 mod poller;
@@ -104,6 +107,7 @@ pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
 pub use self::limits::{AtLimit, LimitError, Limits, MinRate, Quota, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};
+pub use self::network::Network;
 pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};
 pub use self::reactor::{Reactor, ReactorBuilder, Running, ServiceId, ServiceStatus, Workers};
 pub use self::reconnect::{

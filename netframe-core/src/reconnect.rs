@@ -31,10 +31,10 @@ use crate::home::Home;
 use crate::io::BoxFuture;
 use crate::limits::{self, LimitError, Limits, Timeout};
 use crate::listener::Connect;
+use crate::network::Network;
 use crate::protocol;
 use crate::resolve::Resolve;
 use crate::server::DrainReport;
-use crate::transport::mem::MemNetwork;
 
 /// A client that connects again whenever its connection ends, until it is stopped.
 ///
@@ -212,8 +212,8 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// The network in which `mem://` names live; the process's own where none is given.
-    pub fn network(mut self, network: MemNetwork) -> Self {
+    /// The network in which names such as those of `mem://` live; the process's own where none is given.
+    pub fn network(mut self, network: impl Into<Network>) -> Self {
         self.client = self.client.network(network);
         self
     }

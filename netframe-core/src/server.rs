@@ -24,12 +24,12 @@ use crate::inbox::Inbox;
 use crate::io::BoxFuture;
 use crate::limits::{self, Limits};
 use crate::listener::Listen;
+use crate::network::Network;
 use crate::owner::own;
 use crate::protocol::Needs;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::service::{Service, Stats};
 use crate::sessions::Sessions;
-use crate::transport::mem::MemNetwork;
 
 /// Time that a drain takes at most where no other is given.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -173,7 +173,7 @@ pub struct ServerBuilder {
     name: Option<String>,
     limits: Limits,
     refusal: Bytes,
-    network: MemNetwork,
+    network: Network,
     resolver: Arc<dyn Resolve>,
     places: Vec<Place>,
 }
@@ -191,7 +191,7 @@ impl ServerBuilder {
             name: None,
             limits: Limits::default(),
             refusal: Bytes::new(),
-            network: MemNetwork::global(),
+            network: Network::default(),
             resolver: Arc::new(SystemResolver),
             places: Vec::new(),
         }
@@ -237,9 +237,9 @@ impl ServerBuilder {
         self
     }
 
-    /// The network in which `mem://` names live; the process's own where none is given.
-    pub fn network(mut self, network: MemNetwork) -> Self {
-        self.network = network;
+    /// The network in which names such as those of `mem://` live; the process's own where none is given.
+    pub fn network(mut self, network: impl Into<Network>) -> Self {
+        self.network = network.into();
         self
     }
 

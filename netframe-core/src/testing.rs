@@ -4,6 +4,8 @@
 
 mod harness;
 mod recorder;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 use crate::client::Client;
 use crate::factory::Factory;

@@ -54,6 +54,8 @@
 //! `runner` (on by default) builds the program `netframe`, which serves the ready protocols by their
 //! names, and the module `runner`, by which a program of your own does so with yours. A crate that
 //! needs neither says `default-features = false` and compiles less.
+//!
+//! `sim` adds `testing::sim`, a simulated network for tests, with which tokio's clock can be paused.
 
 #[doc(inline)]
 pub use netframe_core::*;

@@ -8,6 +8,7 @@ impl Core {
     /// What to do next while no handler runs; `leftover` is what the protocol left unconsumed.
     /// Events are handed out once.
     pub(crate) fn next(&mut self, blocked: Blocked, leftover: usize) -> Next {
+        self.start_looking();
         let next = self.next_idle(self.look_at_readiness(blocked), leftover);
         self.use_up(next)
     }
@@ -121,6 +122,7 @@ impl Core {
 
     /// What to do while a handler is pending: `End` means to drop the handler.
     pub(crate) fn next_pending(&mut self, blocked: Blocked) -> Next {
+        self.start_looking();
         let next = self.next_while_pending(self.look_at_readiness(blocked));
         self.use_up(next)
     }

@@ -231,6 +231,9 @@ impl Core {
         } else if !self.flags.any(Flags::STALLED) {
             self.flags.set(Flags::STALLED | Flags::ARM);
         }
+        if sent == 0 {
+            return Wakes::default(); // who waits for the queue would wait, and look again, for ever
+        }
         self.drained(limits)
     }
 

@@ -247,6 +247,7 @@ impl Running {
                 }
             };
             tokio::select! {
+                biased;
                 () = all => {}
                 () = &mut changed => continue,
             }

@@ -11,10 +11,10 @@ use crate::error::Error;
 use crate::info::ConnectionInfo;
 use crate::limits::Limits;
 use crate::listener::Connect;
+use crate::network::Network;
 use crate::protocol::{Needs, Protocol, Result};
 use crate::resolve::Resolve;
 use crate::transport::Transport;
-use crate::transport::mem::MemNetwork;
 
 /// Opens a connection for straight-line code; from [`Stream::builder`].
 pub struct StreamBuilder {
@@ -32,8 +32,8 @@ impl StreamBuilder {
         self
     }
 
-    /// The network in which `mem://` names live; the process's own where none is given.
-    pub fn network(mut self, network: MemNetwork) -> Self {
+    /// The network in which names such as those of `mem://` live; the process's own where none is given.
+    pub fn network(mut self, network: impl Into<Network>) -> Self {
         self.client = self.client.network(network);
         self
     }

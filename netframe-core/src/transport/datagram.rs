@@ -33,6 +33,8 @@ use self::single as batch;
 use crate::addr::Addr;
 use crate::connection::{Arrival, Outgoing};
 use crate::sessions::Number;
+#[cfg(feature = "sim")]
+use crate::testing::sim::SimSocket;
 #[cfg(unix)]
 use crate::transport::unix::{SocketFile, addr_of};
 
@@ -74,6 +76,8 @@ enum Raw {
     /// The file is dropped before the socket: without one it is free for others to replace.
     #[cfg(unix)]
     Unix(#[expect(dead_code, reason = "held")] Option<Arc<SocketFile>>, UnixDatagram),
+    #[cfg(feature = "sim")]
+    Sim(Arc<SimSocket>),
 }
 
 impl DatagramSocket {
@@ -97,6 +101,13 @@ impl DatagramSocket {
         Ok(Self { raw, local, any: false, senders: Mutex::default() })
     }
 
+    /// A socket of a simulated network.
+    #[cfg(feature = "sim")]
+    pub(crate) fn sim(socket: Arc<SimSocket>) -> Self {
+        let local = socket.local().into();
+        Self { raw: Raw::Sim(socket), local, any: false, senders: Mutex::default() }
+    }
+
     pub(crate) fn local(&self) -> &Addr {
         &self.local
     }
@@ -111,7 +122,13 @@ impl DatagramSocket {
 
     /// Whether it is one of a network, where senders may be forged and refusals take their time.
     pub(crate) fn is_udp(&self) -> bool {
-        matches!(self.raw, Raw::Udp(_))
+        match &self.raw {
+            Raw::Udp(_) => true,
+            #[cfg(unix)]
+            Raw::Unix(..) => false,
+            #[cfg(feature = "sim")]
+            Raw::Sim(_) => true,
+        }
     }
 
     /// Bytes of the longest datagram that can be sent.
@@ -138,6 +155,8 @@ impl DatagramSocket {
                 Raw::Udp(udp) => ready!(udp.poll_recv_ready(cx))?,
                 #[cfg(unix)]
                 Raw::Unix(_, unix) => ready!(unix.poll_recv_ready(cx))?,
+                #[cfg(feature = "sim")]
+                Raw::Sim(sim) => ready!(sim.poll_recv_ready(cx)),
             }
             match self.try_receive(out) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -152,6 +171,8 @@ impl DatagramSocket {
             Raw::Udp(udp) => udp,
             #[cfg(unix)]
             Raw::Unix(..) => return std::future::pending().await,
+            #[cfg(feature = "sim")]
+            Raw::Sim(_) => return std::future::pending().await, // receiving tells it
         };
         loop {
             if udp.ready(Interest::ERROR).await.is_err() {
@@ -176,6 +197,8 @@ impl DatagramSocket {
             }
             #[cfg(unix)]
             Raw::Unix(_, unix) => local::receive(unix, out),
+            #[cfg(feature = "sim")]
+            Raw::Sim(sim) => sim.receive(out),
         }
     }
 
@@ -192,6 +215,11 @@ impl DatagramSocket {
             Raw::Udp(udp) => udp.try_io(Interest::READABLE, receive),
             #[cfg(unix)]
             Raw::Unix(_, unix) => unix.try_io(Interest::READABLE, receive),
+            #[cfg(feature = "sim")]
+            Raw::Sim(_) => {
+                let mut receive = receive;
+                receive()
+            }
         };
         match outcome {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && received => Ok(()),
@@ -230,6 +258,8 @@ impl DatagramSocket {
             Raw::Unix(_, unix) => {
                 unix.try_io(Interest::WRITABLE, || local::send(unix, &first.data, None)).map(|_| 1)
             }
+            #[cfg(feature = "sim")]
+            Raw::Sim(sim) => sim.send(first).map(|()| 1),
         }
     }
 
@@ -239,6 +269,8 @@ impl DatagramSocket {
         let Some(first) = batch.first() else { return Ok(0) };
         match &self.raw {
             Raw::Udp(_) => Err(wrong_family()),
+            #[cfg(feature = "sim")]
+            Raw::Sim(_) => Err(wrong_family()),
             #[cfg(unix)]
             Raw::Unix(_, unix) => {
                 let to = first.to.as_ref().and_then(Addr::name).ok_or_else(wrong_family)?;
@@ -316,6 +348,8 @@ impl DatagramSocket {
             Raw::Udp(udp) => udp.poll_send_ready(cx),
             #[cfg(unix)]
             Raw::Unix(_, unix) => unix.poll_send_ready(cx),
+            #[cfg(feature = "sim")]
+            Raw::Sim(_) => Poll::Ready(Ok(())), // what has no room is lost
         }
     }
 
@@ -349,6 +383,8 @@ impl DatagramSocket {
             Raw::Udp(udp) => Ok(Multicast::of(udp, self.local.socket())),
             #[cfg(unix)]
             Raw::Unix(..) => Err(wrong_family()),
+            #[cfg(feature = "sim")]
+            Raw::Sim(_) => Err(wrong_family()),
         }
     }
 }

@@ -72,6 +72,12 @@ pub(crate) fn adopt(socket: UdpSocket) -> io::Result<BoundSocket> {
     Ok(BoundSocket::udp(socket, endpoint, bounds))
 }
 
+/// The bounds that an endpoint gives.
+#[cfg(feature = "sim")]
+pub(crate) fn bounds_of(endpoint: &Endpoint) -> Bounds {
+    bounds(&options(endpoint))
+}
+
 fn bounds(options: &UdpOptions) -> Bounds {
     Bounds { max: options.max_sessions, idle: options.session_idle }
 }

@@ -1,7 +1,14 @@
 //! `stream_fn`: straight-line async code over the same core.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use netframe_core::{CloseKind, Error, Handle, Limits, Side, Stream, TimeoutKind, stream_fn};
 
@@ -39,6 +46,8 @@ on_transports_with_reset! {
 on_paused_clock! {
     a_silent_stream_ends_by_the_idle_timeout,
     a_silent_stream_that_is_connected_does_so_too,
+    a_stream_that_waits_does_not_run,
+    a_stream_that_waits_to_end_does_not_run,
 }
 
 async fn a_stream_copies_both_ways(net: Net) {
@@ -370,7 +379,7 @@ async fn a_drain_waits_for_the_rest_of_a_request(net: Net) {
     client.send("de").await;
     world.until(|stats| stats.bytes_in == 5).await;
     let stopping = tokio::spawn(world.stop());
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(20)).await;
     assert!(!stopping.is_finished());
     client.send("f").await;
     assert_eq!(client.receive_all().await, b"def");
@@ -387,7 +396,7 @@ async fn a_stream_may_ignore_a_drain(net: Net) {
     let mut client = world.connect().await;
     client.ping(b"abc").await;
     let stopping = tokio::spawn(world.stop());
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(20)).await;
     client.ping(b"def").await;
     assert!(!stopping.is_finished());
     client.half_close().await;
@@ -432,7 +441,7 @@ async fn an_abort_resets(net: Net) {
 }
 
 async fn a_silent_stream_ends_by_the_idle_timeout(net: Net) {
-    let idle = limits(|l| l.idle_timeout = std::time::Duration::from_secs(10).into());
+    let idle = limits(|l| l.idle_timeout = Duration::from_secs(10).into());
     let world = World::with_limits(
         net,
         idle,
@@ -508,10 +517,76 @@ async fn a_stream_that_is_connected_is_told_of_a_reset(net: Net) {
 async fn a_silent_stream_that_is_connected_does_so_too(net: Net) {
     let world = World::start(net, stream_fn(in_threes)).await;
     let dialer = world.dialer();
-    let idle = limits(|l| l.idle_timeout = std::time::Duration::from_secs(10).into());
+    let idle = limits(|l| l.idle_timeout = Duration::from_secs(10).into());
     let stream = Stream::builder().limits(idle).network(dialer.network).connect(dialer.endpoint);
     let mut stream = stream.await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
     let idle = CloseKind::Timeout(TimeoutKind::Idle);
     assert_eq!(why(&stream.handle().closed().await), (Side::System, idle));
+}
+
+async fn a_stream_that_waits_does_not_run(net: Net) {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&polls);
+    let echo = stream_fn(move |mut stream: Stream| {
+        let polls = Arc::clone(&count);
+        async move {
+            let mut buffer = [0; 100];
+            loop {
+                let mut read = pin!(stream.read(&mut buffer));
+                // Whatever wakes it: a timer of its own, or what it reads.
+                let mut timer = pin!(sleep(Duration::from_millis(10)));
+                let len = poll_fn(|cx| {
+                    let polls = polls.fetch_add(1, Ordering::SeqCst);
+                    assert!(polls < 1000, "it spins");
+                    if timer.as_mut().poll(cx).is_ready() {
+                        timer.set(sleep(Duration::from_secs(60)));
+                        assert!(timer.as_mut().poll(cx).is_pending());
+                    }
+                    read.as_mut().poll(cx)
+                });
+                match len.await? {
+                    0 => return Ok(()),
+                    len => stream.write_all(&buffer[..len]).await?,
+                }
+            }
+        }
+    });
+    let world = World::start(net, echo).await;
+    let mut client = world.connect().await;
+    for _ in 0..5 {
+        client.ping(b"hello").await;
+        sleep(Duration::from_secs(100)).await;
+    }
+    let polls = polls.load(Ordering::SeqCst);
+    assert!(polls < 100, "{polls} polls");
+    client.half_close().await;
+    assert_eq!(client.receive_all().await, b"");
+    world.stop().await;
+}
+
+async fn a_stream_that_waits_to_end_does_not_run(net: Net) {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&polls);
+    let talk = stream_fn(move |mut stream: Stream| {
+        let polls = Arc::clone(&count);
+        async move {
+            stream.write_all(&pattern(20_000)).await?; // less than a queue, more than is on the way
+            let mut shutdown = pin!(stream.shutdown());
+            poll_fn(|cx| {
+                assert!(polls.fetch_add(1, Ordering::SeqCst) < 1000, "it spins");
+                shutdown.as_mut().poll(cx)
+            })
+            .await?;
+            Ok(())
+        }
+    });
+    let world = World::narrow(net, Limits::default(), talk).await;
+    let mut client = world.connect().await;
+    sleep(Duration::from_secs(10)).await; // its peer does not read
+    let polls = polls.load(Ordering::SeqCst);
+    assert!(polls < 100, "{polls} polls");
+    assert_eq!(client.receive_all().await, pattern(20_000));
+    drop(client);
+    world.stop().await;
 }

@@ -14,6 +14,8 @@ use crate::endpoint::Endpoint;
 use crate::listener::Incoming;
 use crate::protocol::Needs;
 use crate::sessions::Bounds;
+#[cfg(feature = "sim")]
+use crate::testing::sim::SimSocket;
 #[cfg(unix)]
 use crate::transport::unix::SocketFile;
 
@@ -30,6 +32,8 @@ enum Raw {
     Udp(UdpSocket),
     #[cfg(unix)]
     Unix(Option<Arc<SocketFile>>, UnixDatagram),
+    #[cfg(feature = "sim")]
+    Sim(Arc<SimSocket>),
 }
 
 impl BoundSocket {
@@ -49,6 +53,12 @@ impl BoundSocket {
         Self::new(Raw::Unix(file.map(Arc::new), socket), endpoint, bounds)
     }
 
+    /// A simulated one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn sim(socket: SimSocket, endpoint: Endpoint, bounds: Bounds) -> Self {
+        Self::new(Raw::Sim(Arc::new(socket)), endpoint, bounds)
+    }
+
     fn new(raw: Raw, endpoint: Endpoint, bounds: Bounds) -> Self {
         Self { raw, endpoint, bounds }
     }
@@ -59,6 +69,8 @@ impl BoundSocket {
             Raw::Udp(socket) => Raw::Udp(socket.try_clone()?),
             #[cfg(unix)]
             Raw::Unix(file, socket) => Raw::Unix(file.clone(), socket.try_clone()?),
+            #[cfg(feature = "sim")]
+            Raw::Sim(socket) => Raw::Sim(Arc::clone(socket)),
         };
         Ok(Self { raw, endpoint: self.endpoint.clone(), bounds: self.bounds })
     }
@@ -69,6 +81,8 @@ impl BoundSocket {
             Raw::Udp(socket) => DatagramSocket::udp(socket),
             #[cfg(unix)]
             Raw::Unix(file, socket) => DatagramSocket::unix(socket, file),
+            #[cfg(feature = "sim")]
+            Raw::Sim(socket) => Ok(DatagramSocket::sim(socket)),
         }
         .map(Arc::new)
     }
