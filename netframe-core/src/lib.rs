@@ -18,6 +18,9 @@
 //! | [`Listen`], [`Connect`], [`Io`], [`AnyIo`], [`Layer`] | where a transport of one's own plugs in |
 //! | [`Resolve`] | where names are looked up |
 //! | [`testing`] | tests without a network |
+//!
+//! The feature `conformance` adds `testing::conformance`, which checks codecs, for
+//! `[dev-dependencies]`.
 
 mod acceptor;
 mod activity;

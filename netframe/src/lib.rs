@@ -54,6 +54,9 @@
 //! `runner` (on by default) builds the program `netframe`, which serves the ready protocols by their
 //! names, and the module `runner`, by which a program of your own does so with yours. A crate that
 //! needs neither says `default-features = false` and compiles less.
+//!
+//! `conformance` adds `testing::conformance`, which checks a codec of your own; for
+//! `[dev-dependencies]`.
 
 #[doc(inline)]
 pub use netframe_core::*;
