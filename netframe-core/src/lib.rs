@@ -37,6 +37,9 @@ mod driver;
 pub mod endpoint;
 mod error;
 mod factory;
+#[cfg(any(test, feature = "conformance"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod handle;
 mod happy_eyeballs;
