@@ -2,6 +2,7 @@
 
 use netframe_core::Result;
 use netframe_core::bytes::{Buf, Bytes, BytesMut};
+use netframe_core::fuzz::{explore, replay};
 use netframe_core::testing::conformance::{Conformance, FnCodec, Property};
 use netframe_protocols::line::{Delimiter, LineError, LineFramer, LineOptions};
 use proptest::collection::vec;
@@ -24,6 +25,23 @@ fn lines_that_end_with_crlf() {
 fn lines_that_end_with_more() {
     lines(Delimiter::Bytes(Bytes::from_static(b"\r\n.\r\n"))).check();
 }
+
+#[test]
+fn known_bytes_to_line_framers() {
+    replay(LF, |input| lines(Delimiter::Lf).fuzz(input));
+    replay(CRLF, |input| lines(Delimiter::Crlf).fuzz(input));
+}
+
+#[test]
+#[ignore = "as long as `FUZZ_SECONDS` says"]
+fn fuzz_long_line_framers() {
+    let (lf, crlf) = (lines(Delimiter::Lf), lines(Delimiter::Crlf));
+    explore(LF, |input| lf.fuzz(input));
+    explore(CRLF, |input| crlf.fuzz(input));
+}
+
+const LF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-lf");
+const CRLF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-crlf");
 
 #[test]
 fn lines_of_tokio_util() {
