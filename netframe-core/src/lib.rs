@@ -66,6 +66,7 @@ mod service;
 mod sessions;
 mod shared;
 mod stream;
+mod sync;
 pub mod testing;
 pub mod transport;
 mod wheel;
