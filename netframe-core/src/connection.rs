@@ -7,6 +7,8 @@ mod deadlines;
 mod ending;
 mod flags;
 mod input;
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) mod model;
 mod next;
 mod output;
 #[cfg(all(test, unix))]

@@ -6,7 +6,7 @@ mod subscriber;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +16,7 @@ use self::backlog::Backlog;
 use self::subscriber::{Offered, Subscriber, Wakers};
 use crate::handle::Handle;
 use crate::limits::deadline;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Connections that get the same messages: a chat room, the subscribers of a topic.
 ///

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
 use crate::connection::{Core, Event, Patience};
@@ -43,6 +44,8 @@ pub(crate) struct Home {
     empty: Notify,
     draining: AtomicBool,
     closed: AtomicBool,
+    /// Cancelled when what holds a socket beyond the last connection has let go of it.
+    lingering: Mutex<Vec<CancellationToken>>,
 }
 
 struct Timers {
@@ -73,6 +76,7 @@ impl Home {
             empty: Notify::new(),
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            lingering: Mutex::default(),
         })
     }
 
@@ -200,9 +204,26 @@ impl Home {
             // An error means that a handler blocks its thread: it is reported as aborted.
             let _ = timeout(ABORT_GRACE, self.emptied()).await;
         }
+        let lingering = std::mem::take(&mut *self.lingering());
+        for gone in lingering {
+            // Likewise.
+            let _ = timeout(ABORT_GRACE, gone.cancelled()).await;
+        }
         let report = DrainReport { drained: open - rest.min(open), aborted: rest, failure: None };
         debug!(service = %self.service.name, %report, "stopped");
         report
+    }
+
+    /// Something that holds a socket goes on until the last connection has ended; a drain waits until
+    /// the guard is dropped, so that the address is free once it is done.
+    pub(crate) fn lingers(&self) -> DropGuard {
+        let gone = CancellationToken::new();
+        self.lingering().push(gone.clone());
+        gone.drop_guard()
+    }
+
+    fn lingering(&self) -> MutexGuard<'_, Vec<CancellationToken>> {
+        self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Aborts every connection, those to come included; returns how many there were.

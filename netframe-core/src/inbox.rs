@@ -3,10 +3,11 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::activity::Activity;
+use crate::sync::{Mutex, MutexGuard, thread_local};
 
 thread_local! {
     /// Address of the inbox that belongs to this thread, or zero.
@@ -30,7 +31,7 @@ struct State {
 impl Inbox {
     /// Wakes a connection of this worker: at once on its own thread, else with the next batch.
     pub(crate) fn wake(self: &Arc<Self>, waker: Waker) {
-        if CURRENT.get() == Arc::as_ptr(self) as usize {
+        if CURRENT.with(Cell::get) == Arc::as_ptr(self) as usize {
             waker.wake();
             return;
         }
@@ -46,7 +47,7 @@ impl Inbox {
 
     /// Wakes several connections of this worker, and its thread once at most.
     pub(crate) fn wake_all(self: &Arc<Self>, wakers: &mut Vec<Waker>) {
-        if CURRENT.get() == Arc::as_ptr(self) as usize {
+        if CURRENT.with(Cell::get) == Arc::as_ptr(self) as usize {
             wakers.drain(..).for_each(Waker::wake);
         } else if !wakers.is_empty() {
             let mut state = self.state();
@@ -61,7 +62,7 @@ impl Inbox {
 
     /// Hands out the batches, on the worker's own thread, until the task is dropped.
     pub(crate) async fn run(self: Arc<Self>) {
-        CURRENT.set(Arc::as_ptr(&self) as usize);
+        CURRENT.with(|current| current.set(Arc::as_ptr(&self) as usize));
         let mut batch = Vec::new();
         loop {
             poll_fn(|cx| {

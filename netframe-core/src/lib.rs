@@ -19,7 +19,8 @@
 //! | [`Resolve`] | where names are looked up |
 //! | [`testing`] | tests without a network |
 //!
-//! The feature `sim` adds `testing::sim`, a simulated network, with which tokio's clock can be paused.
+//! The feature `sim` adds `testing::sim`, a simulated network, with which tokio's clock can be paused;
+//! `conformance` adds `testing::conformance`, which checks codecs. Both are for `[dev-dependencies]`.
 
 mod acceptor;
 mod activity;
@@ -37,6 +38,9 @@ mod driver;
 pub mod endpoint;
 mod error;
 mod factory;
+#[cfg(any(test, feature = "conformance"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod handle;
 mod happy_eyeballs;
@@ -64,6 +68,7 @@ mod service;
 mod sessions;
 mod shared;
 mod stream;
+mod sync;
 pub mod testing;
 pub mod transport;
 mod wheel;

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::handle::Handle;
+use crate::sync::{Mutex, MutexGuard};
 
 /// A bounded queue of messages for one protocol.
 ///

@@ -2,8 +2,8 @@
 //! connections, and its counters.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use crate::admission::{Admission, Pace, Refusal};
 use crate::budget::{Budget, Process};
 use crate::close_reason::{CloseKind, CloseReason};
 use crate::limits::Limits;
+use crate::sync::{AtomicUsize, Mutex};
 
 /// One service, over all its endpoints and workers.
 #[derive(Debug)]

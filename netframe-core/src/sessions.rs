@@ -129,10 +129,13 @@ impl Sessions {
             yield_now().await; // as in `receive_until`
         }
         self.stopped = true;
+        let gone = self.home.lingers();
         tokio::spawn(async move {
             if let Err(error) = self.receive_until(table.emptied()).await {
                 error!(endpoint = %self.endpoint, %error, "the socket broke while it drained");
             }
+            drop(self); // and with it the socket
+            drop(gone);
         });
         Ok(())
     }

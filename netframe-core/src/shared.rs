@@ -1,13 +1,14 @@
 //! [`Shared`]: the connection core behind its lock, as its driver, its protocol, its handles and
 //! the timer wheel all know it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use crate::connection::Core;
 use crate::home::Home;
 use crate::info::ConnectionId;
 use crate::limits::Limits;
+use crate::sync::{Mutex, MutexGuard};
 use crate::wheel::Tick;
 
 /// One connection, for everybody who holds a pointer to it.

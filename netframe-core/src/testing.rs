@@ -1,7 +1,10 @@
 //! Tests without a network: a [`Recorder`] to call callbacks by hand, a [`Harness`] that drives a
 //! protocol as a connection does but in the test's own thread, [`replay`] for the same bytes at
-//! every split, and [`serve`] for a connection in memory.
+//! every split, and [`serve`] for a connection in memory. With the feature `conformance`, the module
+//! `conformance` checks codecs.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod harness;
 mod recorder;
 #[cfg(feature = "sim")]

@@ -87,33 +87,30 @@ pub fn chat(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use netframe_core::fuzz::{explore, replay};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     #[test]
-    fn known_cases_of_lines() {
-        for case in [
-            &b""[..],
-            b"\0\0\0",
-            b"\0\x02\x07ab\nabcd\n",
-            b"\x01\x01\0ab\r\nab\r",
-            b"\x03\x01\x01xaaab",
-        ] {
-            super::line(case);
-        }
+    fn known_lines() {
+        replay(LINE, super::line);
     }
 
     #[test]
-    fn known_cases_of_chats() {
-        for case in [
-            &b""[..],
-            b"\0",
-            b"\x07hello\r\n/nick bob\n\x1b[2J\rbob: hi\n\xff\xe2\x82\n/who\n",
-            b"\x0f/join tea\n\n/join lobby\n/nick carol\nhi\n/quit\n/rooms\n",
-            b"\x01xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
-        ] {
-            super::chat(case);
-        }
+    fn known_chats() {
+        replay(CHAT, super::chat);
+    }
+
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_line() {
+        explore(LINE, super::line);
+    }
+
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_chat() {
+        explore(CHAT, super::chat);
     }
 
     proptest! {
@@ -140,6 +137,9 @@ mod tests {
             super::line(&input);
         }
     }
+
+    const LINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/line");
+    const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/chat");
 
     const CHAT_WORDS: &[&str] = &[
         "\n", "\n", "\r\n", "/nick ", "/join ", "/who", "/quit", "bob", "carol", "tea", "lobby",

@@ -55,7 +55,9 @@
 //! names, and the module `runner`, by which a program of your own does so with yours. A crate that
 //! needs neither says `default-features = false` and compiles less.
 //!
-//! `sim` adds `testing::sim`, a simulated network for tests, with which tokio's clock can be paused.
+//! `sim` adds `testing::sim`, a simulated network for tests, with which tokio's clock can be paused;
+//! `conformance` adds `testing::conformance`, which checks a codec of your own. Both are for
+//! `[dev-dependencies]`.
 
 #[doc(inline)]
 pub use netframe_core::*;

@@ -159,3 +159,18 @@ fn completions(
     use std::io::Write;
     std::io::stdout().write_all(&script).map_err(|source| Failure::Stdout { source })
 }
+
+/// What a fuzz target calls: any text is a configuration or is refused, with the place of every
+/// problem. Not part of the public API.
+#[doc(hidden)]
+pub fn fuzz_config(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let mut registry = Registry::default();
+    ready::add_to(&mut registry);
+    if let Err(problems) = config::Config::check(text, &registry) {
+        assert!(!problems.is_empty(), "a refusal says why");
+        for problem in problems {
+            assert!(problem.to_string().starts_with("fuzz.toml"), "{problem}");
+        }
+    }
+}

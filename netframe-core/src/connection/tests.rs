@@ -1,5 +1,7 @@
 //! What only the core itself can show: events that come in the middle of a turn.
 
+mod model;
+
 use std::io;
 
 use super::*;

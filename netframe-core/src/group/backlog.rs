@@ -2,12 +2,13 @@
 //! knows how far it has come in a log that all of them share.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use super::Message;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard};
 
 /// Bytes that a message costs beside its content.
 const OVERHEAD: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::datagram::SendError;
 use crate::handle::Handle;
 use crate::inbox::Inbox;
 use crate::shared::Shared;
+use crate::sync::{Mutex, MutexGuard};
 
 /// A member of a group. It is what its connection wakes when there is room in the queue.
 ///

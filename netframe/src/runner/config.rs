@@ -61,6 +61,16 @@ impl Config {
         }
     }
 
+    /// Reads a text and checks all that can be, as `netframe check` does with a file.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub(super) fn check(text: &str, registry: &Registry) -> Result<Vec<Planned>, Vec<Problem>> {
+        let source = Source::new("fuzz.toml".to_owned(), text.to_owned());
+        Self::parse(source).and_then(|config| config.plan(registry))
+    }
+
     fn parse(source: Source) -> Result<Self, Vec<Problem>> {
         let (process, services) = read::read(&source)?;
         Ok(Self { process, services, source })
