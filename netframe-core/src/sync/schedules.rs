@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 
+use bytes::Bytes;
 use shuttle::future::block_on;
 use shuttle::sync::atomic::AtomicUsize;
 use shuttle::thread;
@@ -39,7 +40,7 @@ fn permits_are_exact_and_nobody_waits_for_ever() {
         let live: Arc<[AtomicUsize; 3]> = Arc::default();
         let services = [2, 1].map(|max_connections| {
             let limits = Limits { max_connections, ..Limits::default() };
-            Service::of_process("service", limits, Arc::clone(&process))
+            Service::of_process("service", limits, Bytes::new(), Arc::clone(&process))
         });
         let threads: Vec<_> = [0, 0, 0, 1, 1]
             .into_iter()
