@@ -241,7 +241,7 @@ impl Sessions {
         let setup = Setup {
             socket: Some(Arc::clone(&self.socket)),
             peer: Peer::Session(peer.clone()),
-            max_len: self.socket.max_send(),
+            max_len: self.socket.max_send() as u32,
             idle: Idle::After(ticks(self.bounds.idle)),
             guarded: self.socket.is_udp(), // elsewhere nobody forges an address
             reports: false,

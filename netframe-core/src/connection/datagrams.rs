@@ -66,7 +66,7 @@ pub(crate) struct Setup {
     pub(crate) socket: Option<Arc<DatagramSocket>>,
     pub(crate) peer: Peer,
     /// Bytes of the longest datagram that can be sent.
-    pub(crate) max_len: usize,
+    pub(crate) max_len: u32,
     pub(crate) idle: Idle,
     /// Whether little is sent until the peer has sent twice.
     pub(crate) guarded: bool,
@@ -124,7 +124,7 @@ pub(crate) struct Outgoing {
 enum Seen {
     Nothing,
     /// It has sent once, and may be sent this many bytes.
-    Once(usize),
+    Once(u32),
     Twice,
 }
 
@@ -158,7 +158,7 @@ impl Datagrams {
     fn can_send(&self) -> bool {
         let allowed = match self.seen {
             Seen::Nothing => 0,
-            Seen::Once(allowed) => allowed,
+            Seen::Once(allowed) => allowed as usize,
             Seen::Twice => usize::MAX,
         };
         self.out.front().is_some_and(|first| first.data.len() <= allowed)
@@ -244,7 +244,7 @@ impl Core {
                 // What is written before the first delivery answers this one too.
                 datagrams.source = datagrams.source.or(datagram.to);
                 datagrams.seen = match datagrams.seen {
-                    Seen::Nothing => Seen::Once(len.saturating_mul(AMPLIFICATION)),
+                    Seen::Nothing => Seen::Once((len * AMPLIFICATION) as u32),
                     Seen::Once(_) | Seen::Twice => Seen::Twice,
                 };
                 if !over && datagrams.inbox.len() >= max {
@@ -330,7 +330,7 @@ impl Core {
     pub(crate) fn seal(&mut self, limits: &Limits) {
         let queued = self.queued;
         let Some(datagrams) = self.datagrams() else { return };
-        let (len, max) = (queued - datagrams.sealed, datagrams.setup.max_len);
+        let (len, max) = (queued - datagrams.sealed, datagrams.setup.max_len as usize);
         let empty = std::mem::take(&mut datagrams.empty);
         if len == 0 && !empty {
             return;
@@ -393,7 +393,7 @@ impl Core {
     ) -> Result<(), SendError> {
         let datagrams = self.as_datagrams().filter(|_| self.is_writable());
         let datagrams = datagrams.ok_or(SendError::Closed)?;
-        let max = datagrams.setup.max_len;
+        let max = datagrams.setup.max_len as usize;
         let room = self.queued <= limits.high_watermark
             || self.queued.saturating_add(len + OVERHEAD) <= limits.hard_cap;
         match (&datagrams.setup.peer, to) {
@@ -497,7 +497,7 @@ impl Core {
         let len: usize = batch[..count].iter().map(|outgoing| outgoing.data.len()).sum();
         self.bytes_out += len as u64;
         if let Some(Datagrams { seen: Seen::Once(allowed), .. }) = self.datagrams() {
-            *allowed -= len;
+            *allowed -= len as u32; // no more than that was let go
         }
         self.gone(batch, count, len, limits)
     }

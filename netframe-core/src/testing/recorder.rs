@@ -89,7 +89,7 @@ impl Recorder {
         recorder.facade.shared.lock().start_datagrams(Setup {
             socket: None,
             peer: if whole { Peer::Connected } else { Peer::Session(peer) },
-            max_len: MAX_SEND_V4,
+            max_len: MAX_SEND_V4 as u32,
             idle: Idle::Service,
             guarded: !whole,
             reports: whole,

@@ -109,7 +109,7 @@ fn incoming(
     peer: Addr,
     local: Addr,
 ) -> Incoming {
-    let max_len = socket.max_send();
+    let max_len = socket.max_send() as u32;
     let of = Some(Arc::clone(socket));
     let setup = Setup { socket: of, peer: to, max_len, idle, guarded: false, reports, fed: false };
     let channel = Channel::whole(Arc::clone(socket), setup);
