@@ -232,6 +232,7 @@ impl Core {
         let Leftover { offered, left, fresh } = leftover;
         let wants = self.wants_data();
         if !delivered {
+            self.message(left > 0 && self.flags.any(Flags::MESSAGE), false);
             self.flags.put_if(Flags::REDELIVER, left > 0 && !wants);
             return;
         }

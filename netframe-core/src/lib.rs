@@ -11,6 +11,7 @@
 //! | [`ReconnectingClient`], [`Backoff`] | stays connected; how long it waits in between |
 //! | [`Endpoint`] | where to listen or connect |
 //! | [`Handle`], [`Mailbox`] | a connection for other tasks and threads |
+//! | [`Input`] | what the peer sends, for a handler that reads by itself |
 //! | [`Group`] | the same message to many connections, whatever their speed |
 //! | [`stream_fn`], [`Stream`] | straight-line async code instead of callbacks, for either side |
 //! | [`DatagramProtocol`], [`datagrams`] | protocols that think in datagrams |
@@ -49,6 +50,7 @@ mod inbox;
 mod info;
 #[cfg(unix)]
 mod inherited;
+mod input;
 mod io;
 mod limits;
 mod listener;
@@ -108,6 +110,7 @@ pub use self::factory::{DynFactory, Factory, FactoryFn, factory_fn};
 pub use self::group::{Delivery, Group, GroupLimits, GroupStats, Member, Message, Policy};
 pub use self::handle::{Handle, TryWriteError};
 pub use self::info::{ConnectionId, ConnectionInfo, Extensions};
+pub use self::input::Input;
 pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
 pub use self::limits::{AtLimit, LimitError, Limits, MinRate, Quota, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};

@@ -121,8 +121,10 @@ impl Shared {
         }
         self.arm(&mut core);
         let waker = if wake { core.unpark() } else { None };
+        let reader = core.take_late_reader();
         drop(core);
         self.wake(waker);
+        self.wake(reader);
     }
 
     /// The socket is ready. Called on the worker itself.

@@ -30,6 +30,7 @@ use crate::datagram::SendError;
 use crate::factory::{self, DynFactory};
 use crate::handle::Handle;
 use crate::info::ConnectionInfo;
+use crate::input::Input;
 use crate::io::Layer;
 use crate::protocol::{Protocol, Result};
 
@@ -119,6 +120,17 @@ pub trait Transport: Send {
     /// more.
     fn set_timeout(&mut self, after: Option<Duration>);
 
+    /// How long no byte has moved in either direction, as far as the coarse timer knows: never more
+    /// than it is. Zero once the connection closes.
+    ///
+    /// A protocol that may be silent for some time, and no longer, sets a timeout; when it passes, it
+    /// ends or sets another one for what is left. So the time of a busy connection costs nothing.
+    fn idle(&self) -> Duration;
+
+    /// Whether the server drains: [`draining`](Protocol::draining) was called, or is once the running
+    /// handler has returned.
+    fn is_draining(&self) -> bool;
+
     /// Who is connected, and how.
     fn info(&self) -> &ConnectionInfo;
 
@@ -183,6 +195,11 @@ impl dyn Transport + '_ {
     /// A dropped future loses nothing.
     pub async fn drain(&mut self) -> Result {
         poll_fn(|cx| self.poll_drain(cx)).await
+    }
+
+    /// What the peer sends, to be read in this handler; see [`Input`].
+    pub fn input(&mut self) -> Input {
+        Input::new(self.handle())
     }
 
     /// A fact of type `T` that a layer below published.

@@ -540,6 +540,9 @@ impl Core {
     /// A handler waits from now on.
     pub(crate) fn set_pending(&mut self, pending: bool) {
         self.flags.put(Flags::PENDING, pending);
+        if !pending {
+            self.flags.unset(Flags::PULL | Flags::LATE);
+        }
     }
 }
 

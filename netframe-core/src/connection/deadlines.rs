@@ -140,22 +140,28 @@ impl Core {
         if !self.flags.any(Flags::MESSAGE) {
             return false;
         }
+        let reads = self.flags.any(Flags::PENDING);
         // While nothing is read, or a handler has it, its peer is not to blame.
-        if self.flags.take(Flags::MESSAGE_NEW)
-            || self.flags.any(Flags::PENDING)
-            || !self.wants_data()
-        {
+        let waits = if reads { self.flags.any(Flags::PULL) } else { self.wants_data() };
+        if self.flags.take(Flags::MESSAGE_NEW) || !waits {
             self.deadlines.message = (now, self.bytes_in as u32);
             return false;
         }
         let (since, bytes_then) = self.deadlines.message;
-        if patience.message.is_some_and(|after| until(since.wrapping_add(after), now) == 0) {
-            return true;
-        }
         let (time, bytes) =
             (now.wrapping_sub(since), (self.bytes_in as u32).wrapping_sub(bytes_then));
+        let is_due =
+            patience.message.is_some_and(|after| until(since.wrapping_add(after), now) == 0);
+        let is_rated = patience.rate.is_some() && (time >= RATE_GRACE || reads && is_due);
         let enough = |rate| u64::from(bytes) * 1000 >= rate * u64::from(time) * TICK_MS;
-        time >= RATE_GRACE && patience.rate.is_some_and(|rate| !enough(rate))
+        let is_slow = is_rated && patience.rate.is_some_and(|rate| !enough(rate));
+        // A handler that reads by itself may do so for hours, if something comes all the time.
+        let moves = if patience.rate.is_some() { is_rated && !is_slow } else { bytes > 0 };
+        if reads && moves {
+            self.deadlines.message = (now, self.bytes_in as u32);
+            return false;
+        }
+        is_due || is_slow
     }
 
     /// When to look at the message under way, in ticks from now.
@@ -203,7 +209,12 @@ impl Core {
         }
 
         if !self.flags.any(Flags::CLOSING) && self.is_message_late(now, patience) {
-            self.interrupt(Cause::new(Side::Peer, CloseKind::Timeout(TimeoutKind::Message)));
+            if self.flags.any(Flags::PENDING) {
+                self.input_is_late();
+            } else {
+                let kind = CloseKind::Timeout(TimeoutKind::Message);
+                self.interrupt(Cause::new(Side::Peer, kind));
+            }
             wake = true;
         }
 

@@ -114,6 +114,8 @@ flags! {
     MESSAGE = 43;
     /// It began since the timer last looked, or could not go on.
     MESSAGE_NEW = 44;
+    /// What a handler reads by itself comes too slowly; it has not been told yet.
+    LATE = 45;
 }
 
 impl Flags {

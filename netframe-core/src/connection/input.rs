@@ -1,7 +1,7 @@
 //! What arrives: who may have it when (rules 4 to 6), and what is read before anybody may.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 
@@ -75,6 +75,38 @@ impl Core {
         self.read_before_drain_eof();
         self.rare().pull_waker = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// As [`poll_pull`](Self::poll_pull), for a handler that reads a message by itself: the peer must
+    /// send it in time.
+    pub(crate) fn poll_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<io::Result<Bytes>> {
+        if self.flags.take(Flags::LATE) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let polled = self.poll_pull(cx, max);
+        if polled.is_pending() {
+            self.message(true, false);
+        }
+        polled
+    }
+
+    /// The handler that reads by itself is to be told that its peer is too slow.
+    pub(super) fn input_is_late(&mut self) {
+        self.flags.set(Flags::LATE);
+        self.flags.unset(Flags::MESSAGE);
+    }
+
+    /// The task that reads, once it is to be told so.
+    pub(crate) fn take_late_reader(&mut self) -> Option<Waker> {
+        if !self.flags.any(Flags::LATE) {
+            return None;
+        }
+        self.flags.unset(Flags::PULL);
+        self.rare().pull_waker.take()
     }
 
     /// Whether a drain ends the input of a stream which waits for bytes that are not there: it has

@@ -22,6 +22,7 @@ use crate::service::Counters;
 use crate::shared::Shared;
 use crate::transport::datagram::DatagramSocket;
 use crate::transport::{DatagramSide, Datagrams, Residue, Spawned, Transport};
+use crate::wheel::TICK_MS;
 
 /// A connection as its protocol sees it. The driver runs in the same task, so nothing done here
 /// has to wake it.
@@ -123,6 +124,16 @@ impl Transport for Facade {
         {
             home.rearm(core.wheel_key, tick, now);
         }
+    }
+
+    fn idle(&self) -> Duration {
+        let now = self.shared.home.now();
+        let ticks = self.shared.lock().idle_time(now).unwrap_or(0);
+        Duration::from_millis(u64::from(ticks) * TICK_MS)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shared.lock().is_drained()
     }
 
     fn info(&self) -> &ConnectionInfo {

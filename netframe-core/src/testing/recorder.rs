@@ -263,6 +263,14 @@ impl Transport for Recorder {
         self.timeout = after;
     }
 
+    fn idle(&self) -> Duration {
+        self.facade.idle()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.facade.is_draining()
+    }
+
     fn info(&self) -> &ConnectionInfo {
         self.facade.info()
     }

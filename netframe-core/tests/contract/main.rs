@@ -87,6 +87,7 @@ mod drain;
 mod errors;
 mod half_close;
 mod handle;
+mod input;
 mod layer;
 mod limits;
 mod mailbox;
