@@ -60,6 +60,7 @@ async fn input_has_what_comes_behind_the_data(net: Net) {
         client.send(&pattern(LEN)).await;
         assert_eq!(client.receive(4).await, b"done");
     }
+    drop(client);
     world.stop().await;
 }
 
@@ -107,6 +108,7 @@ async fn input_can_be_read_in_a_task(net: Net) {
     seen.expect("data one").await;
     client.send("two").await;
     assert_eq!(client.receive(6).await, b"onetwo");
+    drop(client);
     world.stop().await;
 }
 
@@ -172,6 +174,7 @@ async fn input_goes_on_in_a_drain(net: Net) {
     handle.draining().await;
     client.send("two").await;
     assert_eq!(client.receive_all().await, b"onetwo");
+    drop(client);
     seen.expect("read").await;
     seen.expect("draining").await;
     seen.expect("lost shutdown by system").await;
