@@ -24,6 +24,8 @@ mod echo;
 #[doc(hidden)]
 pub mod fuzz;
 mod hello;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod line;
 
 pub use self::discard::{Discard, discard};

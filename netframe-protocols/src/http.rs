@@ -1,0 +1,326 @@
+//! HTTP/1.1 (RFC 9110, RFC 9112): [`Http`] makes a [`Protocol`] of a [`Handler`].
+//!
+//! What a client sends is read strictly: what two readers could take for different requests is
+//! refused, and never repaired.
+
+mod body;
+mod chunked;
+mod date;
+mod error;
+mod fields;
+mod handler;
+mod head;
+mod options;
+mod request;
+mod response;
+mod scratch;
+mod target;
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use netframe_core::{BoxError, Needs, Protocol, Result, Transport};
+use tokio::sync::oneshot;
+
+pub use self::body::Body;
+use self::body::{Decoder, Expectation, Reader};
+use self::chunked::{ChunkedDecoder, Decoded};
+pub use self::error::{BodyError, RequestError, ResponseError};
+use self::fields::Framing;
+pub use self::handler::Handler;
+use self::head::{Head, Scanner};
+pub use self::options::{HttpOptions, HttpOptionsError};
+pub use self::request::Request;
+pub use self::response::{BodyWriter, Responder, Response};
+use self::response::{Exchange, Progress};
+use self::scratch::Scratch;
+
+/// A [`Handler`] as a [`Protocol`]: the server's side of HTTP/1.1.
+///
+/// Requests come one at a time and are answered in order, those that a client sends ahead too: what
+/// has arrived together is answered in one send.
+#[derive(Debug)]
+pub struct Http<H> {
+    handler: H,
+    options: Arc<HttpOptions>,
+    scanner: Scanner,
+    /// What is left of a body that nobody has read.
+    unread: Option<Box<Unread>>,
+    /// The deadline of a head is set.
+    hurries: bool,
+}
+
+/// A body that is thrown away.
+#[derive(Debug)]
+struct Unread {
+    decoder: Decoder,
+    /// Bytes that may still come.
+    budget: usize,
+}
+
+impl<H: Handler> Http<H> {
+    /// With the default options.
+    pub fn new(handler: H) -> Self {
+        Self::with_options(handler, Arc::default())
+    }
+
+    /// With options that a factory has [validated](HttpOptions::validate) once, and shares.
+    pub fn with_options(handler: H, options: Arc<HttpOptions>) -> Self {
+        Self { handler, options, scanner: Scanner::default(), unread: None, hurries: false }
+    }
+
+    /// The head of the next request, if all of it is in `data`: its length, which is still to be
+    /// consumed, and what it says.
+    fn next_head(
+        &mut self,
+        t: &mut dyn Transport,
+        data: &mut BytesMut,
+        head: &mut Head,
+    ) -> Result<Option<usize>, RequestError> {
+        if !self.scanner.has_begun() {
+            // RFC 9112, section 2.2: some clients send an empty line behind a body.
+            if data.starts_with(b"\r\n") {
+                data.advance(2);
+            } else if data[..] == b"\r"[..] {
+                return Ok(None);
+            }
+        }
+        let Some(len) = self.scanner.scan(data, &self.options)? else {
+            if !self.hurries && self.scanner.has_begun() {
+                self.hurries = true;
+                t.set_timeout(Some(self.options.head_timeout()));
+            }
+            return Ok(None);
+        };
+        if self.hurries {
+            self.hurries = false;
+            t.set_timeout(Some(self.options.keep_alive()));
+        }
+        head.parse(&data[..len], &self.options)?;
+        Ok(Some(len))
+    }
+
+    /// Throws away what nobody has read of a body; false if more has to come.
+    fn skip(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result<bool> {
+        let Some(unread) = &mut self.unread else { return Ok(true) };
+        loop {
+            let before = data.len();
+            let (framing, decoded) = unread.decoder.decode(data).map_err(RequestError::blame)?;
+            data.advance(framing);
+            if let Decoded::Data(len) = decoded {
+                data.advance(len);
+            }
+            let taken = before - data.len();
+            if taken > unread.budget {
+                t.close();
+                return Ok(false);
+            }
+            unread.budget -= taken;
+            match decoded {
+                Decoded::Data(_) => {}
+                Decoded::More => return Ok(false),
+                Decoded::End => {
+                    self.unread = None;
+                    t.set_timeout(Some(self.options.keep_alive()));
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// Takes the body of the request whose head is the first `len` bytes of `data`.
+    fn take_body(
+        t: &mut dyn Transport,
+        data: &mut BytesMut,
+        len: usize,
+        scratch: &mut Scratch,
+    ) -> Body {
+        let decoder = match scratch.head.framing {
+            Framing::None => return Body::default(),
+            Framing::Length(length) => Decoder::Length(length),
+            Framing::Chunked => Decoder::Chunked(ChunkedDecoder::default()),
+        };
+        scratch.bytes = data.split_to(len);
+        if let Some(length) = decoder.len()
+            && let Ok(length) = usize::try_from(length)
+            && length <= data.len()
+        {
+            return Body::whole(data.split_to(length).freeze());
+        }
+        let mut reader = Reader::new(t.input(), decoder, data.split().freeze());
+        if scratch.head.expects_continue {
+            let expectation = Expectation::default();
+            scratch.exchange.expects = Some(expectation.clone());
+            reader.expect(expectation);
+        }
+        let (back, receiver) = oneshot::channel();
+        scratch.back = Some(receiver);
+        Body::streaming(reader, back)
+    }
+
+    /// A body came back from who has read it: what is left of it is thrown away, what is behind it is
+    /// the next request's.
+    fn put_back(&mut self, t: &mut dyn Transport, data: &mut BytesMut, reader: Reader) {
+        let (decoder, rest) = reader.into_rest();
+        // Nothing can have come into `data` meanwhile.
+        data.extend_from_slice(&rest);
+        let budget = self.options.max_unread;
+        match decoder.len() {
+            Some(0) => {}
+            Some(left) if left > budget as u64 => t.close(),
+            _ => {
+                self.unread = Some(Box::new(Unread { decoder, budget }));
+                t.set_timeout(Some(self.options.head_timeout()));
+            }
+        }
+    }
+}
+
+/// Answers a request that cannot be read, and ends the connection: where the next one begins nobody
+/// can tell.
+fn refuse(t: &mut dyn Transport, scratch: &mut Scratch, error: RequestError) -> BoxError {
+    scratch.exchange = Exchange { closes: true, ..Exchange::default() };
+    let responder = Responder::new(t, &mut scratch.response, &mut scratch.exchange);
+    responder.send_error(error.status(), &error.to_string());
+    error.blame()
+}
+
+/// Ends a request, as its handler has returned.
+fn conclude(t: &mut dyn Transport, scratch: &mut Scratch, result: Result) -> Result {
+    match scratch.exchange.progress {
+        Progress::Done | Progress::Switched if result.is_ok() => {
+            if scratch.exchange.closes && scratch.exchange.progress == Progress::Done {
+                t.close();
+            }
+            return Ok(());
+        }
+        Progress::None => {
+            let error = result.err();
+            let of_body = error.as_ref().and_then(|error| error.downcast_ref::<BodyError>());
+            let (status, text) = match of_body {
+                Some(error) => (error.status(), error.to_string()),
+                None => (StatusCode::INTERNAL_SERVER_ERROR, "it could not be answered".to_owned()),
+            };
+            scratch.exchange.closes = true;
+            let responder = Responder::new(t, &mut scratch.response, &mut scratch.exchange);
+            responder.send_error(status, &text);
+            return Err(error.unwrap_or_else(|| "the handler has not answered".into()));
+        }
+        Progress::BegunUntilClose => t.abort(),
+        Progress::Begun | Progress::Done | Progress::Switched => {}
+    }
+    result?;
+    Err("the handler has not finished its answer".into())
+}
+
+/// Calls the handler. A panic is an error; the date of what is answered later is looked up then.
+async fn call<H: Handler>(
+    handler: &mut H,
+    request: Request<'_>,
+    response: Responder<'_>,
+) -> Result {
+    let handling = caught(|| handler.handle(request, response))?;
+    let mut handling = pin!(handling);
+    let mut again = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut again, true) {
+            date::refresh();
+        }
+        match caught(|| handling.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(result)) => Poll::Ready(result),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
+/// Runs user code; a panic in it becomes an error.
+fn caught<T>(code: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        format!("the handler panicked: {}", text.unwrap_or("without a text")).into()
+    })
+}
+
+impl<H: Handler> Protocol for Http<H> {
+    const NEEDS: Needs = Needs::Stream;
+
+    async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
+        t.set_timeout(Some(self.options.keep_alive()));
+        Ok(())
+    }
+
+    async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+        date::refresh();
+        let mut scratch = Scratch::take();
+        while !data.is_empty() && t.wants_data() {
+            if !self.skip(t, data)? {
+                break;
+            }
+            let len = match self.next_head(t, data, &mut scratch.head) {
+                Ok(Some(len)) => len,
+                Ok(None) => break,
+                Err(error) => return Err(refuse(t, &mut scratch, error)),
+            };
+            scratch.exchange = scratch.head.exchange(&data[..len]);
+            if scratch.head.expects_continue && t.queued() > 0 {
+                t.drain().await?; // room for `100 Continue`
+            }
+            let body = Self::take_body(t, data, len, &mut scratch);
+            let result = {
+                let Scratch { head, bytes, exchange, response, .. } = &mut *scratch;
+                let bytes = if bytes.is_empty() { &data[..len] } else { &bytes[..] };
+                let request = Request::new(head, bytes, body);
+                call(&mut self.handler, request, Responder::new(t, response, exchange)).await
+            };
+            conclude(t, &mut scratch, result)?;
+            if scratch.bytes.is_empty() {
+                data.advance(len);
+            } else {
+                scratch.bytes = BytesMut::new();
+            }
+            if let Some(back) = scratch.back.take() {
+                match back.await {
+                    Ok(reader) => self.put_back(t, data, reader),
+                    Err(_) => t.close(), // nobody can tell where the next request begins
+                }
+            }
+        }
+        scratch.give_back();
+        Ok(())
+    }
+
+    async fn eof_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+        t.close();
+        if self.unread.is_some() || data.is_empty() {
+            return Ok(());
+        }
+        Err(RequestError::bad("input ended inside of a request").blame())
+    }
+
+    async fn timed_out(&mut self, t: &mut dyn Transport) -> Result {
+        let keep_alive = self.options.keep_alive();
+        if self.unread.is_some() {
+            t.close();
+        } else if self.hurries {
+            date::refresh();
+            let status = StatusCode::REQUEST_TIMEOUT;
+            let error = RequestError::new(status, "the head of the request came too slowly");
+            return Err(refuse(t, &mut Scratch::take(), error));
+        } else if let Some(left) = keep_alive.checked_sub(t.idle())
+            && !left.is_zero()
+        {
+            t.set_timeout(Some(left));
+        } else {
+            t.close();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! [`Body`]: the body of a request, read as it comes.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use netframe_core::Input;
+use tokio::sync::oneshot;
+
+use super::chunked::{ChunkedDecoder, Decoded};
+use super::error::{BodyError, RequestError};
+
+/// The body of a request, read as it comes: nothing is read before it is asked for.
+///
+/// It may go to another task; the connection serves its next request once it is dropped or read to
+/// the end.
+#[derive(Debug, Default)]
+pub struct Body(Kind);
+
+#[derive(Debug, Default)]
+enum Kind {
+    #[default]
+    Empty,
+    /// All of it has come.
+    Whole(Bytes),
+    Streaming(Streaming),
+}
+
+impl Body {
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self(Kind::Whole(bytes))
+    }
+
+    /// A body that is read through `reader`, which goes to `back` when the body is dropped.
+    pub(super) fn streaming(reader: Reader, back: oneshot::Sender<Reader>) -> Self {
+        let streaming = Streaming { reader: Some(Box::new(reader)), back: Some(back) };
+        Self(Kind::Streaming(streaming))
+    }
+
+    /// The next piece, never empty; `None` at the end. After an error the same error kind comes again.
+    ///
+    /// It is a piece of a larger buffer: what is to be kept for long should be copied.
+    ///
+    /// # Errors
+    ///
+    /// The body is malformed, too slow, or cut off. A handler that returns the error has it answered
+    /// with its [`status`](BodyError::status), unless an answer has begun.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future loses nothing.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// As [`chunk`](Self::chunk); the task of the last call is woken.
+    ///
+    /// # Errors
+    ///
+    /// As [`chunk`](Self::chunk).
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        match &mut self.0 {
+            Kind::Empty => Poll::Ready(Ok(None)),
+            Kind::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Kind::Empty;
+                Poll::Ready(Ok(Some(bytes)))
+            }
+            Kind::Streaming(streaming) => match &mut streaming.reader {
+                Some(reader) => reader.poll_chunk(cx),
+                None => Poll::Ready(Ok(None)),
+            },
+        }
+    }
+
+    /// All that is left of it.
+    ///
+    /// # Errors
+    ///
+    /// There are more than `max` bytes: nothing more is read then; or as [`chunk`](Self::chunk).
+    ///
+    /// # Cancel safety
+    ///
+    /// What a dropped future had read is lost.
+    pub async fn collect(&mut self, max: usize) -> Result<Bytes, BodyError> {
+        if self.len().is_some_and(|len| len > max as u64) {
+            return Err(BodyError::TooLarge { max });
+        }
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        if first.len() > max {
+            return Err(BodyError::TooLarge { max });
+        }
+        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let mut all = BytesMut::from(&first[..]);
+        let mut next = Some(second);
+        while let Some(chunk) = next {
+            if all.len() + chunk.len() > max {
+                return Err(BodyError::TooLarge { max });
+            }
+            all.extend_from_slice(&chunk);
+            next = self.chunk().await?;
+        }
+        Ok(all.freeze())
+    }
+
+    /// How many bytes are left, or `None` where only its end will tell.
+    pub fn len(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Empty => Some(0),
+            Kind::Whole(bytes) => Some(bytes.len() as u64),
+            Kind::Streaming(streaming) => streaming.reader.as_ref()?.decoder.len(),
+        }
+    }
+
+    /// Whether nothing is left, as far as is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// The fields behind a chunked body, once it has been read to its end; none otherwise.
+    pub fn trailers(&self) -> HeaderMap {
+        match &self.0 {
+            Kind::Streaming(Streaming { reader: Some(reader), .. }) => reader.decoder.trailers(),
+            _ => HeaderMap::new(),
+        }
+    }
+}
+
+/// A body that is given back when it is dropped.
+#[derive(Debug)]
+struct Streaming {
+    reader: Option<Box<Reader>>,
+    back: Option<oneshot::Sender<Reader>>,
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        if let (Some(reader), Some(back)) = (self.reader.take(), self.back.take()) {
+            // The connection may be gone.
+            let _ = back.send(*reader);
+        }
+    }
+}
+
+/// Reads and decodes a body.
+pub(super) struct Reader {
+    input: Input,
+    decoder: Decoder,
+    /// What has come and is not decoded; what is left at the end belongs to the next request.
+    buffer: Bytes,
+    expects: Option<Expectation>,
+}
+
+impl Reader {
+    pub(super) fn new(input: Input, decoder: Decoder, buffer: Bytes) -> Self {
+        Self { input, decoder, buffer, expects: None }
+    }
+
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(super) fn expect(&mut self, expectation: Expectation) {
+        self.expects = Some(expectation);
+    }
+
+    pub(super) fn into_rest(self) -> (Decoder, Bytes) {
+        (self.decoder, self.buffer)
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
+        loop {
+            let (framing, decoded) = self.decoder.decode(&self.buffer)?;
+            self.buffer.advance(framing);
+            match decoded {
+                Decoded::Data(len) => return Poll::Ready(Ok(Some(self.buffer.split_to(len)))),
+                Decoded::End => return Poll::Ready(Ok(None)),
+                Decoded::More => {}
+            }
+            if let Some(expectation) = self.expects.take()
+                && expectation.go_on()
+            {
+                // Room was made before the handler was called.
+                let line = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
+                let _ = self.input.handle().try_write(line);
+            }
+            self.buffer = ready!(self.input.poll_read(cx))?;
+            if self.buffer.is_empty() {
+                return Poll::Ready(Err(BodyError::UnexpectedEof));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("decoder", &self.decoder).finish_non_exhaustive()
+    }
+}
+
+/// Tells the body from what is around it.
+#[derive(Debug)]
+pub(super) enum Decoder {
+    /// So many bytes are left.
+    Length(u64),
+    Chunked(ChunkedDecoder),
+}
+
+impl Decoder {
+    /// As [`ChunkedDecoder::decode`].
+    pub(super) fn decode(&mut self, input: &[u8]) -> Result<(usize, Decoded), RequestError> {
+        match self {
+            Self::Length(0) => Ok((0, Decoded::End)),
+            Self::Length(_) if input.is_empty() => Ok((0, Decoded::More)),
+            Self::Length(left) => {
+                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= len as u64;
+                Ok((0, Decoded::Data(len)))
+            }
+            Self::Chunked(decoder) => decoder.decode(input),
+        }
+    }
+
+    /// How many bytes are left, where that is known.
+    pub(super) fn len(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Chunked(decoder) => decoder.is_done().then_some(0),
+        }
+    }
+
+    fn trailers(&self) -> HeaderMap {
+        match self {
+            Self::Length(_) => HeaderMap::new(),
+            Self::Chunked(decoder) => decoder.trailers(),
+        }
+    }
+}
+
+/// That a client waits for `100 Continue` (RFC 9110, section 10.1.1), for both who may end it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Expectation(Arc<AtomicU8>);
+
+const WAITS: u8 = 0;
+const GOES_ON: u8 = 1;
+const ANSWERED: u8 = 2;
+
+impl Expectation {
+    /// The body is wanted; false if that comes too late.
+    fn go_on(&self) -> bool {
+        self.leave(GOES_ON) == WAITS
+    }
+
+    /// The response begins; true if the body was not asked for, so that it may come or not.
+    pub(super) fn answer(&self) -> bool {
+        self.leave(ANSWERED) != GOES_ON
+    }
+
+    fn leave(&self, to: u8) -> u8 {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        self.0.compare_exchange(WAITS, to, success, failure).unwrap_or_else(|was| was)
+    }
+}

@@ -1,0 +1,51 @@
+//! The `Date` of responses, made once a second on each thread.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use httpdate::HttpDate;
+
+/// `Date: Sun, 06 Nov 1994 08:49:37 GMT` and CRLF.
+pub(super) const LEN: usize = 37;
+
+struct Line {
+    second: u64,
+    bytes: [u8; LEN],
+}
+
+thread_local! {
+    static LINE: RefCell<Line> = const { RefCell::new(Line { second: u64::MAX, bytes: [0; LEN] }) };
+}
+
+/// Looks at the clock, for the lines that follow.
+pub(super) fn refresh() {
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    LINE.with_borrow_mut(|line| {
+        if line.second != second {
+            line.second = second;
+            // The date has a fixed length up to the year 9999.
+            let _ = write!(&mut line.bytes[..], "Date: {}\r\n", HttpDate::from(now));
+        }
+    });
+}
+
+/// Gives the line as of the last look.
+pub(super) fn line() -> [u8; LEN] {
+    LINE.with_borrow(|line| line.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_whole_field() {
+        refresh();
+        let line = String::from_utf8(line().to_vec()).unwrap();
+        let date = line.strip_prefix("Date: ").unwrap().strip_suffix("\r\n").unwrap();
+        let ago = httpdate::parse_http_date(date).unwrap().elapsed().unwrap();
+        assert!(ago.as_secs() < 60, "{date}");
+    }
+}

@@ -1,0 +1,10 @@
+//! HTTP/1.1 on the wire: tables of bytes, each at every split, over memory on a paused clock.
+
+#![cfg(feature = "http")]
+#![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
+
+mod bodies;
+mod life;
+mod requests;
+mod responses;
+mod world;
