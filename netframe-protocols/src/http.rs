@@ -10,11 +10,15 @@ mod error;
 mod fields;
 mod handler;
 mod head;
+#[cfg(feature = "hyper")]
+mod hyper;
 mod options;
 mod request;
 mod response;
 mod scratch;
 mod target;
+#[cfg(feature = "tower")]
+mod tower;
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,11 +38,15 @@ pub use self::error::{BodyError, RequestError, ResponseError};
 use self::fields::Framing;
 pub use self::handler::Handler;
 use self::head::{Head, Scanner};
+#[cfg(feature = "hyper")]
+pub use self::hyper::hyper;
 pub use self::options::{HttpOptions, HttpOptionsError};
 pub use self::request::Request;
 pub use self::response::{BodyWriter, Responder, Response};
 use self::response::{Exchange, Progress};
 use self::scratch::Scratch;
+#[cfg(feature = "tower")]
+pub use self::tower::{Mounted, service};
 
 /// A [`Handler`] as a [`Protocol`]: the server's side of HTTP/1.1.
 ///

@@ -37,7 +37,8 @@ impl Body {
 
     /// A body that is read through `reader`, which goes to `back` when the body is dropped.
     pub(super) fn streaming(reader: Reader, back: oneshot::Sender<Reader>) -> Self {
-        let streaming = Streaming { reader: Some(Box::new(reader)), back: Some(back) };
+        let reader = Some(Box::new(reader));
+        let streaming = Streaming { reader, back: Some(back), told_trailers: false };
         Self(Kind::Streaming(streaming))
     }
 
@@ -121,6 +122,16 @@ impl Body {
         self.len() == Some(0)
     }
 
+    /// The trailers, if there are any, once.
+    #[cfg(feature = "tower")]
+    pub(super) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        let Kind::Streaming(streaming) = &mut self.0 else { return None };
+        if std::mem::replace(&mut streaming.told_trailers, true) {
+            return None;
+        }
+        Some(self.trailers()).filter(|trailers| !trailers.is_empty())
+    }
+
     /// The fields behind a chunked body, once it has been read to its end; none otherwise.
     pub fn trailers(&self) -> HeaderMap {
         match &self.0 {
@@ -135,6 +146,8 @@ impl Body {
 struct Streaming {
     reader: Option<Box<Reader>>,
     back: Option<oneshot::Sender<Reader>>,
+    #[cfg_attr(not(feature = "tower"), expect(dead_code, reason = "frames are of tower"))]
+    told_trailers: bool,
 }
 
 impl Drop for Streaming {

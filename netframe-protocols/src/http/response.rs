@@ -141,6 +141,12 @@ impl<'a> Responder<'a> {
         self.exchange.progress = Progress::Switched;
     }
 
+    /// Whether it is HEAD that is answered.
+    #[cfg(feature = "tower")]
+    pub(super) fn is_head(&self) -> bool {
+        self.exchange.is_head
+    }
+
     /// Says, in an answer with the status, what is wrong.
     pub(super) fn send_error(self, status: StatusCode, text: &str) {
         let reason = status.canonical_reason().unwrap_or_default();
@@ -334,6 +340,12 @@ impl BodyWriter<'_> {
             data = rest;
         }
         Ok(())
+    }
+
+    /// Whether nothing more is taken: there is no body, or all of it was written.
+    #[cfg(feature = "tower")]
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self.framing, Sent::Nothing | Sent::Length(0))
     }
 
     fn put(&mut self, piece: &[u8]) {

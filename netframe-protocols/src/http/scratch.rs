@@ -28,7 +28,6 @@ pub(super) struct Scratch {
     pub(super) back: Option<oneshot::Receiver<Reader>>,
 }
 
-#[expect(clippy::vec_box, reason = "the box goes to who answers, and back, as it is")]
 type Pool = Vec<Box<Scratch>>;
 
 thread_local! {

@@ -3,6 +3,7 @@
 #![cfg(feature = "http")]
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
+mod axum;
 mod bodies;
 mod life;
 mod requests;
