@@ -51,6 +51,7 @@ mod serve;
 mod service;
 mod setting;
 mod signals;
+mod site;
 
 use self::args::Command;
 use self::failure::{Chain, Failure, complain};

@@ -342,6 +342,11 @@ impl BodyWriter<'_> {
         Ok(())
     }
 
+    /// Whether what is written is thrown away, as HEAD is answered without a body.
+    pub fn is_discarded(&self) -> bool {
+        self.framing == Sent::Nothing
+    }
+
     /// Whether nothing more is taken: there is no body, or all of it was written.
     #[cfg(feature = "tower")]
     pub(super) fn is_full(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The protocols that netframe itself has.
 
 use super::registry::{Entry, Memory, Registry};
+use super::site::{SiteOptions, site};
 use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::{discard, echo, hello};
@@ -35,6 +36,20 @@ pub(super) fn add_to(registry: &mut Registry) {
             .memory(|options| Memory {
                 shared: options.memory(),
                 per_connection: options.connection_memory(),
+            }),
+    );
+    let about = "HTTP/1.1: some answers to try a client with, and the files of a folder";
+    registry.add(
+        Entry::new("http", about, site)
+            .option("root", "the folder whose files are served")
+            .option("max_target", "bytes of a request's target; more is answered 414")
+            .option("max_head", "bytes of a request's head; more is answered 431")
+            .option("max_fields", "fields of a request's head; more is answered 431")
+            .option("max_unread", "bytes of a body that are thrown away when nobody reads it")
+            .option("head_timeout", "seconds in which a head must come; else 408")
+            .option("keep_alive", "seconds for which a connection may wait for a request")
+            .limits(|options: &SiteOptions, limits| {
+                limits.max_pending = limits.max_pending.max(options.max_head());
             }),
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
