@@ -20,19 +20,18 @@ mod target;
 #[cfg(feature = "tower")]
 mod tower;
 
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use netframe_core::{BoxError, Needs, Protocol, Result, Transport};
-use tokio::sync::oneshot;
+use pin_project_lite::pin_project;
 
 pub use self::body::Body;
-use self::body::{Decoder, Expectation, Reader};
+use self::body::{Decoder, Expectation, Lent, Reader};
 use self::chunked::{ChunkedDecoder, Decoded};
 pub use self::error::{BodyError, RequestError, ResponseError};
 use self::fields::Framing;
@@ -74,7 +73,8 @@ struct Unread {
 impl<H: Handler> Http<H> {
     /// With the default options.
     pub fn new(handler: H) -> Self {
-        Self::with_options(handler, Arc::default())
+        static DEFAULT: LazyLock<Arc<HttpOptions>> = LazyLock::new(Arc::default);
+        Self::with_options(handler, Arc::clone(&DEFAULT))
     }
 
     /// With options that a factory has [validated](HttpOptions::validate) once, and shares.
@@ -141,36 +141,6 @@ impl<H: Handler> Http<H> {
         }
     }
 
-    /// Takes the body of the request whose head is the first `len` bytes of `data`.
-    fn take_body(
-        t: &mut dyn Transport,
-        data: &mut BytesMut,
-        len: usize,
-        scratch: &mut Scratch,
-    ) -> Body {
-        let decoder = match scratch.head.framing {
-            Framing::None => return Body::default(),
-            Framing::Length(length) => Decoder::Length(length),
-            Framing::Chunked => Decoder::Chunked(ChunkedDecoder::default()),
-        };
-        scratch.bytes = data.split_to(len);
-        if let Some(length) = decoder.len()
-            && let Ok(length) = usize::try_from(length)
-            && length <= data.len()
-        {
-            return Body::whole(data.split_to(length).freeze());
-        }
-        let mut reader = Reader::new(t.input(), decoder, data.split().freeze());
-        if scratch.head.expects_continue {
-            let expectation = Expectation::default();
-            scratch.exchange.expects = Some(expectation.clone());
-            reader.expect(expectation);
-        }
-        let (back, receiver) = oneshot::channel();
-        scratch.back = Some(receiver);
-        Body::streaming(reader, back)
-    }
-
     /// A body came back from who has read it: what is left of it is thrown away, what is behind it is
     /// the next request's.
     fn put_back(&mut self, t: &mut dyn Transport, data: &mut BytesMut, reader: Reader) {
@@ -189,20 +159,52 @@ impl<H: Handler> Http<H> {
     }
 }
 
+/// Takes the body of the request whose head is the first `len` bytes of `data`; if there is one, those
+/// go to `bytes`.
+fn take_body(
+    t: &mut dyn Transport,
+    data: &mut BytesMut,
+    len: usize,
+    head: &Head,
+    bytes: &mut BytesMut,
+    exchange: &mut Exchange,
+) -> Body {
+    let decoder = match head.framing {
+        Framing::None => return Body::default(),
+        Framing::Length(length) => Decoder::Length(length),
+        Framing::Chunked => Decoder::Chunked(ChunkedDecoder::default()),
+    };
+    *bytes = data.split_to(len);
+    if let Some(length) = decoder.len()
+        && let Ok(length) = usize::try_from(length)
+        && length <= data.len()
+    {
+        return Body::whole(data.split_to(length).freeze());
+    }
+    let mut reader = Reader::new(t.input(), decoder, data.split().freeze());
+    if head.expects_continue {
+        let expectation = Expectation::default();
+        exchange.expects = Some(expectation.clone());
+        reader.expect(expectation);
+    }
+    Body::streaming(reader)
+}
+
 /// Answers a request that cannot be read, and ends the connection: where the next one begins nobody
 /// can tell.
 fn refuse(t: &mut dyn Transport, scratch: &mut Scratch, error: RequestError) -> BoxError {
-    scratch.exchange = Exchange { closes: true, ..Exchange::default() };
-    let responder = Responder::new(t, &mut scratch.response, &mut scratch.exchange);
+    scratch.exchange.reset();
+    scratch.exchange.closes = true;
+    let responder = Responder::new(t, &mut scratch.exchange);
     responder.send_error(error.status(), &error.to_string());
     error.blame()
 }
 
 /// Ends a request, as its handler has returned.
-fn conclude(t: &mut dyn Transport, scratch: &mut Scratch, result: Result) -> Result {
-    match scratch.exchange.progress {
+fn conclude(t: &mut dyn Transport, exchange: &mut Exchange, result: Result) -> Result {
+    match exchange.progress {
         Progress::Done | Progress::Switched if result.is_ok() => {
-            if scratch.exchange.closes && scratch.exchange.progress == Progress::Done {
+            if exchange.closes && exchange.progress == Progress::Done {
                 t.close();
             }
             return Ok(());
@@ -214,8 +216,8 @@ fn conclude(t: &mut dyn Transport, scratch: &mut Scratch, result: Result) -> Res
                 Some(error) => (error.status(), error.to_string()),
                 None => (StatusCode::INTERNAL_SERVER_ERROR, "it could not be answered".to_owned()),
             };
-            scratch.exchange.closes = true;
-            let responder = Responder::new(t, &mut scratch.response, &mut scratch.exchange);
+            exchange.closes = true;
+            let responder = Responder::new(t, exchange);
             responder.send_error(status, &text);
             return Err(error.unwrap_or_else(|| "the handler has not answered".into()));
         }
@@ -226,26 +228,45 @@ fn conclude(t: &mut dyn Transport, scratch: &mut Scratch, result: Result) -> Res
     Err("the handler has not finished its answer".into())
 }
 
-/// Calls the handler. A panic is an error; the date of what is answered later is looked up then.
-async fn call<H: Handler>(
-    handler: &mut H,
-    request: Request<'_>,
-    response: Responder<'_>,
-) -> Result {
-    let handling = caught(|| handler.handle(request, response))?;
-    let mut handling = pin!(handling);
-    let mut again = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut again, true) {
-            date::refresh();
+/// Calls the handler. The future is part of every idle connection, and so no `async fn`.
+fn call<'a, H: Handler>(
+    handler: &'a mut H,
+    request: Request<'a>,
+    response: Responder<'a>,
+) -> impl Future<Output = Result> + Send + 'a {
+    match caught(|| handler.handle(request, response)) {
+        Ok(future) => Handling::Running { future, again: false },
+        Err(error) => Handling::Failed { error: Some(error) },
+    }
+}
+
+pin_project! {
+    /// A handler at work. A panic in it becomes an error; the date of what it answers after it has
+    /// waited is looked up then.
+    #[project = Projected]
+    enum Handling<F> {
+        Running { #[pin] future: F, again: bool },
+        Failed { error: Option<BoxError> },
+    }
+}
+
+impl<F: Future<Output = Result>> Future for Handling<F> {
+    type Output = Result;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        match self.project() {
+            Projected::Running { future, again } => {
+                if std::mem::replace(again, true) {
+                    date::refresh();
+                }
+                match caught(|| future.poll(cx)) {
+                    Ok(polled) => polled,
+                    Err(error) => Poll::Ready(Err(error)),
+                }
+            }
+            Projected::Failed { error } => Poll::Ready(error.take().map_or(Ok(()), Err)),
         }
-        match caught(|| handling.as_mut().poll(cx)) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(result)) => Poll::Ready(result),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    })
-    .await
+    }
 }
 
 /// Runs user code; a panic in it becomes an error.
@@ -277,28 +298,28 @@ impl<H: Handler> Protocol for Http<H> {
                 Ok(None) => break,
                 Err(error) => return Err(refuse(t, &mut scratch, error)),
             };
-            scratch.exchange = scratch.head.exchange(&data[..len]);
             if scratch.head.expects_continue && t.queued() > 0 {
                 t.drain().await?; // room for `100 Continue`
             }
-            let body = Self::take_body(t, data, len, &mut scratch);
-            let result = {
-                let Scratch { head, bytes, exchange, response, .. } = &mut *scratch;
-                let bytes = if bytes.is_empty() { &data[..len] } else { &bytes[..] };
-                let request = Request::new(head, bytes, body);
-                call(&mut self.handler, request, Responder::new(t, response, exchange)).await
-            };
-            conclude(t, &mut scratch, result)?;
+            let Scratch { head, bytes, body, exchange } = &mut *scratch;
+            head.describe(exchange, &data[..len]);
+            *body = Lent::new(take_body(t, data, len, head, bytes, exchange));
+            let head_bytes = if bytes.is_empty() { &data[..len] } else { &bytes[..] };
+            let request = Request::new(head, head_bytes, body);
+            let result = call(&mut self.handler, request, Responder::new(t, exchange)).await;
+            conclude(t, &mut scratch.exchange, result)?;
             if scratch.bytes.is_empty() {
                 data.advance(len);
             } else {
                 scratch.bytes = BytesMut::new();
             }
-            if let Some(back) = scratch.back.take() {
-                match back.await {
+            match std::mem::take(&mut scratch.body).into_reader() {
+                Ok(None) => {}
+                Ok(Some(reader)) => self.put_back(t, data, *reader),
+                Err(back) => match back.await {
                     Ok(reader) => self.put_back(t, data, reader),
                     Err(_) => t.close(), // nobody can tell where the next request begins
-                }
+                },
             }
         }
         scratch.give_back();

@@ -35,11 +35,10 @@ impl Body {
         Self(Kind::Whole(bytes))
     }
 
-    /// A body that is read through `reader`, which goes to `back` when the body is dropped.
-    pub(super) fn streaming(reader: Reader, back: oneshot::Sender<Reader>) -> Self {
+    /// A body that is read as it comes.
+    pub(super) fn streaming(reader: Reader) -> Self {
         let reader = Some(Box::new(reader));
-        let streaming = Streaming { reader, back: Some(back), told_trailers: false };
-        Self(Kind::Streaming(streaming))
+        Self(Kind::Streaming(Streaming { reader, back: None, told_trailers: false }))
     }
 
     /// The next piece, never empty; `None` at the end. After an error the same error kind comes again.
@@ -87,25 +86,21 @@ impl Body {
     /// # Cancel safety
     ///
     /// What a dropped future had read is lost.
-    pub async fn collect(&mut self, max: usize) -> Result<Bytes, BodyError> {
-        if self.len().is_some_and(|len| len > max as u64) {
-            return Err(BodyError::TooLarge { max });
-        }
-        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
-        if first.len() > max {
-            return Err(BodyError::TooLarge { max });
-        }
-        let Some(second) = self.chunk().await? else { return Ok(first) };
-        let mut all = BytesMut::from(&first[..]);
-        let mut next = Some(second);
-        while let Some(chunk) = next {
-            if all.len() + chunk.len() > max {
-                return Err(BodyError::TooLarge { max });
+    pub fn collect(&mut self, max: usize) -> impl Future<Output = Result<Bytes, BodyError>> + Send {
+        let mut all = Collected::default();
+        // Not an `async fn`: those who await it are part of every idle connection.
+        poll_fn(move |cx| {
+            if self.len().is_some_and(|len| len > (max - all.len()) as u64) {
+                return Poll::Ready(Err(BodyError::TooLarge { max }));
             }
-            all.extend_from_slice(&chunk);
-            next = self.chunk().await?;
-        }
-        Ok(all.freeze())
+            while let Some(chunk) = ready!(self.poll_chunk(cx))? {
+                if chunk.len() > max - all.len() {
+                    return Poll::Ready(Err(BodyError::TooLarge { max }));
+                }
+                all.push(chunk);
+            }
+            Poll::Ready(Ok(std::mem::take(&mut all).into_bytes()))
+        })
     }
 
     /// How many bytes are left, or `None` where only its end will tell.
@@ -155,6 +150,84 @@ impl Drop for Streaming {
         if let (Some(reader), Some(back)) = (self.reader.take(), self.back.take()) {
             // The connection may be gone.
             let _ = back.send(*reader);
+        }
+    }
+}
+
+/// Pieces of a body; the first one is not copied, as it is mostly the only one.
+#[derive(Debug)]
+enum Collected {
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Default for Collected {
+    fn default() -> Self {
+        Self::One(Bytes::new())
+    }
+}
+
+impl Collected {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(bytes) => bytes.len(),
+            Self::Many(bytes) => bytes.len(),
+        }
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        match self {
+            Self::One(first) if first.is_empty() => *first = chunk,
+            Self::One(first) => {
+                let mut all = BytesMut::from(&first[..]);
+                all.extend_from_slice(&chunk);
+                *self = Self::Many(all);
+            }
+            Self::Many(all) => all.extend_from_slice(&chunk),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+/// A body that is lent to a handler, which may take it away.
+#[derive(Debug, Default)]
+pub(super) struct Lent {
+    body: Body,
+    back: Option<oneshot::Receiver<Reader>>,
+}
+
+impl Lent {
+    pub(super) fn new(body: Body) -> Self {
+        Self { body, back: None }
+    }
+
+    pub(super) fn get_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// The body, to be kept; what reads it will come back.
+    pub(super) fn take(&mut self) -> Body {
+        if let Kind::Streaming(streaming) = &mut self.body.0 {
+            let (back, receiver) = oneshot::channel();
+            streaming.back = Some(back);
+            self.back = Some(receiver);
+        }
+        std::mem::take(&mut self.body)
+    }
+
+    /// What reads it, if there was something to read; `Err` if that is to come.
+    pub(super) fn into_reader(self) -> Result<Option<Box<Reader>>, oneshot::Receiver<Reader>> {
+        let Self { mut body, back } = self;
+        match (&mut body.0, back) {
+            (_, Some(back)) => Err(back),
+            (Kind::Streaming(streaming), None) => Ok(streaming.reader.take()),
+            (Kind::Empty | Kind::Whole(_), None) => Ok(None),
         }
     }
 }

@@ -193,18 +193,16 @@ impl Head {
         if self.is_v1_0 { Version::HTTP_10 } else { Version::HTTP_11 }
     }
 
-    /// The request as its response sees it; `bytes` are those of the head.
-    pub(super) fn exchange(&self, bytes: &[u8]) -> Exchange {
+    /// Tells the response what decides about it; `bytes` are those of the head.
+    pub(super) fn describe(&self, exchange: &mut Exchange, bytes: &[u8]) {
         let method = &bytes[self.method.range()];
-        Exchange {
-            is_head: method == b"HEAD",
-            is_v1_0: self.is_v1_0,
-            is_connect: method == b"CONNECT",
-            // A body would be taken for what the other protocol says.
-            wants_upgrade: self.wants_upgrade && self.framing == Framing::None,
-            closes: !self.is_persistent(),
-            ..Exchange::default()
-        }
+        exchange.reset();
+        exchange.is_head = method == b"HEAD";
+        exchange.is_v1_0 = self.is_v1_0;
+        exchange.is_connect = method == b"CONNECT";
+        // A body would be taken for what the other protocol says.
+        exchange.wants_upgrade = self.wants_upgrade && self.framing == Framing::None;
+        exchange.closes = !self.is_persistent();
     }
 
     /// Whether the connection may serve another request after this one (RFC 9112, section 9.3).

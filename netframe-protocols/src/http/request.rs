@@ -5,6 +5,7 @@ use std::fmt;
 use http::Version;
 
 use super::Body;
+use super::body::Lent;
 use super::head::{Head, Span};
 
 /// What a client asks. The head is a view into the receive buffer, so that no request costs an
@@ -24,11 +25,11 @@ use super::head::{Head, Span};
 pub struct Request<'a> {
     head: &'a Head,
     bytes: &'a [u8],
-    body: Body,
+    body: &'a mut Lent,
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(head: &'a Head, bytes: &'a [u8], body: Body) -> Self {
+    pub(super) fn new(head: &'a Head, bytes: &'a [u8], body: &'a mut Lent) -> Self {
         Self { head, bytes, body }
     }
 
@@ -93,12 +94,12 @@ impl<'a> Request<'a> {
 
     /// The body, to be read.
     pub fn body(&mut self) -> &mut Body {
-        &mut self.body
+        self.body.get_mut()
     }
 
     /// The body, which may outlive the request.
     pub fn into_body(self) -> Body {
-        self.body
+        self.body.take()
     }
 
     fn path_and_query(&self) -> &'a str {

@@ -25,6 +25,22 @@ pub(super) struct Exchange {
     pub(super) closes: bool,
     pub(super) expects: Option<Expectation>,
     pub(super) progress: Progress,
+    /// The head as it will be sent.
+    head: Vec<u8>,
+}
+
+impl Exchange {
+    /// Another request, and no response yet.
+    pub(super) fn reset(&mut self) {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        *self = Self { head, ..Self::default() };
+    }
+
+    /// Bytes of memory that it keeps.
+    pub(super) fn capacity(&self) -> usize {
+        self.head.capacity()
+    }
 }
 
 /// How far its response is.
@@ -44,19 +60,13 @@ pub(super) enum Progress {
 /// Answers a request, once. If it is dropped without, the answer is 500.
 pub struct Responder<'a> {
     t: &'a mut (dyn Transport + 'a),
-    /// The head as it will be sent.
-    head: &'a mut Vec<u8>,
     exchange: &'a mut Exchange,
 }
 
 impl<'a> Responder<'a> {
-    pub(super) fn new(
-        t: &'a mut (dyn Transport + 'a),
-        head: &'a mut Vec<u8>,
-        exchange: &'a mut Exchange,
-    ) -> Self {
-        head.clear();
-        Self { t, head, exchange }
+    pub(super) fn new(t: &'a mut (dyn Transport + 'a), exchange: &'a mut Exchange) -> Self {
+        exchange.head.clear();
+        Self { t, exchange }
     }
 
     /// Answers with a short body. To set other fields too, begin with [`status`](Self::status).
@@ -77,7 +87,7 @@ impl<'a> Responder<'a> {
     pub fn status(self, status: impl TryInto<StatusCode>) -> Response<'a> {
         let status = status.try_into().ok().filter(|status| status.as_u16() >= 200);
         if let Some(status) = status {
-            put_status(self.head, status);
+            put_status(&mut self.exchange.head, status);
         }
         Response { responder: self, status, has_date: false }
     }
@@ -91,15 +101,16 @@ impl<'a> Responder<'a> {
     pub fn interim(&mut self, status: u16, headers: &[(&str, &str)]) -> Result<(), ResponseError> {
         let interim = StatusCode::from_u16(status).ok().filter(StatusCode::is_informational);
         let interim = interim.filter(|status| *status != StatusCode::SWITCHING_PROTOCOLS);
-        put_status(self.head, interim.ok_or(ResponseError::Interim)?);
+        put_status(&mut self.exchange.head, interim.ok_or(ResponseError::Interim)?);
         for (name, value) in headers {
-            put_field(self.head, name, value.as_bytes()).inspect_err(|_| self.head.clear())?;
+            put_field(&mut self.exchange.head, name, value.as_bytes())
+                .inspect_err(|_| self.exchange.head.clear())?;
         }
-        self.head.extend_from_slice(b"\r\n");
+        self.exchange.head.extend_from_slice(b"\r\n");
         if !self.exchange.is_v1_0 {
-            self.t.write(self.head);
+            self.t.write(&self.exchange.head);
         }
-        self.head.clear();
+        self.exchange.head.clear();
         Ok(())
     }
 
@@ -113,9 +124,10 @@ impl<'a> Responder<'a> {
         if !self.exchange.wants_upgrade {
             return Err(ResponseError::Upgrade);
         }
-        put_status(self.head, StatusCode::SWITCHING_PROTOCOLS);
-        self.head.extend_from_slice(b"Connection: upgrade\r\n");
-        put_field(self.head, "Upgrade", protocol.as_bytes()).inspect_err(|_| self.head.clear())?;
+        put_status(&mut self.exchange.head, StatusCode::SWITCHING_PROTOCOLS);
+        self.exchange.head.extend_from_slice(b"Connection: upgrade\r\n");
+        put_field(&mut self.exchange.head, "Upgrade", protocol.as_bytes())
+            .inspect_err(|_| self.exchange.head.clear())?;
         self.switch(to);
         Ok(())
     }
@@ -129,14 +141,14 @@ impl<'a> Responder<'a> {
         if !self.exchange.is_connect {
             return Err(ResponseError::Upgrade);
         }
-        put_status(self.head, StatusCode::OK);
+        put_status(&mut self.exchange.head, StatusCode::OK);
         self.switch(to);
         Ok(())
     }
 
     fn switch(self, to: Arc<dyn DynFactory>) {
-        self.head.extend_from_slice(b"\r\n");
-        self.t.write(self.head);
+        self.exchange.head.extend_from_slice(b"\r\n");
+        self.t.write(&self.exchange.head);
         self.t.switch(to, Residue::Feed);
         self.exchange.progress = Progress::Switched;
     }
@@ -179,23 +191,25 @@ impl<'a> Responder<'a> {
         match framing {
             Sent::Nothing | Sent::UntilClose => {}
             Sent::Length(len) => {
-                self.head.extend_from_slice(b"Content-Length: ");
-                self.head.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
-                self.head.extend_from_slice(b"\r\n");
+                self.exchange.head.extend_from_slice(b"Content-Length: ");
+                self.exchange.head.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+                self.exchange.head.extend_from_slice(b"\r\n");
             }
-            Sent::Chunked => self.head.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Sent::Chunked => {
+                self.exchange.head.extend_from_slice(b"Transfer-Encoding: chunked\r\n")
+            }
         }
         if self.exchange.closes {
-            self.head.extend_from_slice(b"Connection: close\r\n");
+            self.exchange.head.extend_from_slice(b"Connection: close\r\n");
         } else if self.exchange.is_v1_0 {
-            self.head.extend_from_slice(b"Connection: keep-alive\r\n");
+            self.exchange.head.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         if !has_date {
-            self.head.extend_from_slice(&date::line());
+            self.exchange.head.extend_from_slice(&date::line());
         }
-        self.head.extend_from_slice(b"\r\n");
-        self.t.write_vectored(&[self.head, body]);
-        self.head.clear();
+        self.exchange.head.extend_from_slice(b"\r\n");
+        self.t.write_vectored(&[&self.exchange.head, body]);
+        self.exchange.head.clear();
     }
 }
 
@@ -227,7 +241,7 @@ impl<'a> Response<'a> {
                 return Err(ResponseError::Reserved(reserved));
             }
         }
-        put_field(self.responder.head, name, value.as_ref())?;
+        put_field(&mut self.responder.exchange.head, name, value.as_ref())?;
         self.has_date |= name.eq_ignore_ascii_case("date");
         Ok(self)
     }
@@ -383,7 +397,7 @@ impl BodyWriter<'_> {
         match self.framing {
             Sent::Length(1..) => return Err(ResponseError::Length),
             Sent::Chunked => {
-                let head = &mut *self.responder.head;
+                let head = &mut self.responder.exchange.head;
                 head.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers {
                     put_field(head, name.as_str(), value.as_bytes())?;

@@ -4,9 +4,8 @@
 use std::cell::RefCell;
 
 use bytes::BytesMut;
-use tokio::sync::oneshot;
 
-use super::body::Reader;
+use super::body::Lent;
 use super::head::Head;
 use super::response::Exchange;
 
@@ -21,11 +20,8 @@ pub(super) struct Scratch {
     pub(super) head: Head,
     /// The head's bytes, where the receive buffer is needed for the body.
     pub(super) bytes: BytesMut,
+    pub(super) body: Lent,
     pub(super) exchange: Exchange,
-    /// The head of the response.
-    pub(super) response: Vec<u8>,
-    /// Where a body that is being read comes back.
-    pub(super) back: Option<oneshot::Receiver<Reader>>,
 }
 
 type Pool = Vec<Box<Scratch>>;
@@ -41,7 +37,7 @@ impl Scratch {
 
     pub(super) fn give_back(self: Box<Self>) {
         POOL.with_borrow_mut(|pool| {
-            if pool.len() < KEPT && self.response.capacity() <= KEPT_RESPONSE {
+            if pool.len() < KEPT && self.exchange.capacity() <= KEPT_RESPONSE {
                 pool.push(self);
             }
         });

@@ -78,7 +78,9 @@ impl Handler for Site {
                 _ => Ok(response.send(200, "text/html; charset=utf-8", PAGE)?),
             },
             "/plaintext" => Ok(response.send(200, "text/plain", "Hello, World!")?),
-            "/json" => Ok(response.send(200, "application/json", r#"{"message":"Hello, World!"}"#)?),
+            "/json" => {
+                Ok(response.send(200, "application/json", r#"{"message":"Hello, World!"}"#)?)
+            }
             "/echo" => echo(&mut request, response).await,
             "/stream" => stream(request, response).await,
             "/slow" => slow(request, response).await,
