@@ -42,7 +42,8 @@ impl Running {
         server: impl FnOnce(mpsc::Sender<SocketAddr>) -> Fut + Send + 'static,
     ) -> Self {
         let (bound, addr) = mpsc::channel();
-        let (clock, mut asked) = tokio::sync::mpsc::unbounded_channel::<oneshot::Sender<Duration>>();
+        let (clock, mut asked) =
+            tokio::sync::mpsc::unbounded_channel::<oneshot::Sender<Duration>>();
         thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -71,7 +72,9 @@ impl Running {
         let ask = |clients: &mut Vec<Client>, requests| {
             let batch = REQUEST.repeat(pipelined);
             for _ in 0..requests / pipelined / CONNECTIONS {
-                clients.iter_mut().for_each(|client| client.stream.write_all(batch.as_bytes()).unwrap());
+                clients
+                    .iter_mut()
+                    .for_each(|client| client.stream.write_all(batch.as_bytes()).unwrap());
                 clients.iter_mut().for_each(|client| client.receive(pipelined));
             }
         };

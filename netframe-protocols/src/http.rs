@@ -98,7 +98,21 @@ impl<H: Handler> Http<H> {
                 return Ok(None);
             }
         }
-        let Some(len) = self.scanner.scan(data, &self.options)? else {
+        let max = data.len().min(self.options.max_head);
+        let mut failed = None;
+        if !self.scanner.has_begun() {
+            match head.parse(&data[..max], &self.options) {
+                Ok(Some(len)) => return Ok(Some(len)),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        // What is wrong with the request line goes first, and is told once all of it has come.
+        let end = self.scanner.scan(data, &self.options)?;
+        if let Some(error) = failed.filter(|_| end.is_some() || self.scanner.has_line()) {
+            return Err(error);
+        }
+        let Some(len) = end else {
             if !self.hurries && self.scanner.has_begun() {
                 self.hurries = true;
                 t.set_timeout(Some(self.options.head_timeout()));
@@ -109,8 +123,10 @@ impl<H: Handler> Http<H> {
             self.hurries = false;
             t.set_timeout(Some(self.options.keep_alive()));
         }
-        head.parse(&data[..len], &self.options)?;
-        Ok(Some(len))
+        match head.parse(&data[..len], &self.options)? {
+            Some(parsed) if parsed == len => Ok(Some(len)),
+            _ => Err(RequestError::bad("the head is malformed")),
+        }
     }
 
     /// Throws away what nobody has read of a body; false if more has to come.

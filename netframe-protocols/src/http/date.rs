@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use httpdate::HttpDate;
 
 /// `Date: Sun, 06 Nov 1994 08:49:37 GMT` and CRLF.
-pub(super) const LEN: usize = 37;
+const LEN: usize = 37;
 
 struct Line {
     second: u64,
@@ -31,9 +31,9 @@ pub(super) fn refresh() {
     });
 }
 
-/// Gives the line as of the last look.
-pub(super) fn line() -> [u8; LEN] {
-    LINE.with_borrow(|line| line.bytes)
+/// Appends the line as of the last look.
+pub(super) fn put_line(out: &mut Vec<u8>) {
+    LINE.with_borrow(|line| out.extend_from_slice(&line.bytes));
 }
 
 #[cfg(test)]
@@ -43,7 +43,9 @@ mod tests {
     #[test]
     fn a_line_is_a_whole_field() {
         refresh();
-        let line = String::from_utf8(line().to_vec()).unwrap();
+        let mut line = Vec::new();
+        put_line(&mut line);
+        let line = String::from_utf8(line).unwrap();
         let date = line.strip_prefix("Date: ").unwrap().strip_suffix("\r\n").unwrap();
         let ago = httpdate::parse_http_date(date).unwrap().elapsed().unwrap();
         assert!(ago.as_secs() < 60, "{date}");

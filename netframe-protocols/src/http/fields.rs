@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::error::RequestError;
 use super::head::{Head, Span};
-use super::target;
+use super::target::{self, Set, all, letters_and};
 
 /// A field of a head.
 #[derive(Clone, Copy, Debug)]
@@ -165,22 +165,23 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether this may be the name of a field, or a method (RFC 9110, section 5.6.2).
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| TOKEN[usize::from(*byte)])
+    !bytes.is_empty() && all(bytes, &TOKEN)
 }
 
 /// Whether this may be the value of a field (RFC 9110, section 5.5).
 pub(super) fn is_value(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7e | 0x80..))
+    all(bytes, &VALUE)
 }
 
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
+static TOKEN: Set = letters_and(b"!#$%&'*+-.^_`|~");
+
+static VALUE: Set = {
+    let mut set = [true; 256];
     let mut byte = 0;
-    while byte < 256 {
-        table[byte] = matches!(byte as u8,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_'
-            | b'`' | b'|' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z');
+    while byte < 0x20 {
+        set[byte] = byte == b'\t' as usize;
         byte += 1;
     }
-    table
+    set[0x7f] = false;
+    set
 };

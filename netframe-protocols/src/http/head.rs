@@ -66,14 +66,22 @@ impl Scanner {
         Ok(None)
     }
 
+    /// Whether the request line has come, and may be one.
+    pub(super) fn has_line(self) -> bool {
+        self.has_line
+    }
+
     /// Whether a head has begun.
     pub(super) fn has_begun(self) -> bool {
         self.scanned > 0
     }
 }
 
-/// What the request line has at most besides the target: a method of 32 bytes, a version, spaces.
-const LINE_BESIDE_TARGET: usize = 32 + 1 + 1 + "HTTP/1.1\r\n".len();
+/// Bytes of a method: no registered one has more than 17.
+const MAX_METHOD: usize = 32;
+
+/// What the request line has at most besides the target: a method, a version, spaces.
+const LINE_BESIDE_TARGET: usize = MAX_METHOD + 1 + 1 + "HTTP/1.1\r\n".len();
 
 const BARE_LF: RequestError = RequestError::bad("a line ends with LF alone");
 const TARGET_TOO_LONG: RequestError =
@@ -96,12 +104,7 @@ fn check_line(line: &[u8], options: &HttpOptions) -> Result<(), RequestError> {
     if !fields::is_token(method) {
         return Err(RequestError::bad("the method is not a token"));
     }
-    if method.len() > 32 {
-        return Err(RequestError::new(StatusCode::NOT_IMPLEMENTED, "the method is too long"));
-    }
-    if target.len() > options.max_target {
-        return Err(TARGET_TOO_LONG);
-    }
+    check_lengths(method, target, options)?;
     match version {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(RequestError::new(
@@ -110,6 +113,13 @@ fn check_line(line: &[u8], options: &HttpOptions) -> Result<(), RequestError> {
         )),
         _ => Err(RequestError::bad("the version is malformed")),
     }
+}
+
+fn check_lengths(method: &[u8], target: &[u8], options: &HttpOptions) -> Result<(), RequestError> {
+    if method.len() > MAX_METHOD {
+        return Err(RequestError::new(StatusCode::NOT_IMPLEMENTED, "the method is too long"));
+    }
+    if target.len() > options.max_target { Err(TARGET_TOO_LONG) } else { Ok(()) }
 }
 
 /// A piece of the head.
@@ -151,31 +161,33 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads a complete head, in place of an earlier one.
+    /// Reads the head that `data` begins with, in place of an earlier one; returns its length, or `None`
+    /// if its end has not come.
     pub(super) fn parse(
         &mut self,
-        bytes: &[u8],
+        data: &[u8],
         options: &HttpOptions,
-    ) -> Result<(), RequestError> {
+    ) -> Result<Option<usize>, RequestError> {
         let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let fields = &mut fields[..options.max_fields.min(MAX_FIELDS)];
         let mut request = httparse::Request::new(&mut []);
-        let parsed = httparse::ParserConfig::default().parse_request_with_uninit_headers(
-            &mut request,
-            bytes,
-            fields,
-        );
-        match parsed {
-            Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-            // An empty line ends the head for the scanner, and nothing else may do so here.
-            Ok(_) => return Err(RequestError::bad("the head is malformed")),
-            Err(error) => return Err(reject(error)),
+        let parsed = httparse::ParserConfig::default()
+            .parse_request_with_uninit_headers(&mut request, data, fields)
+            .map_err(reject)?;
+        let httparse::Status::Complete(len) = parsed else { return Ok(None) };
+        let bytes = &data[..len];
+        // It takes an LF alone for the end of a line, and lines before the first. RFC 9112, section
+        // 2.2, lets it; but where others do not, they see another request.
+        let crs = bytes.iter().filter(|byte| **byte == b'\r').count();
+        if crs != request.headers.len() + 2 || bytes[0] == b'\r' || bytes[0] == b'\n' {
+            return Err(BARE_LF);
         }
         let (Some(method), Some(target), Some(minor)) =
             (request.method, request.path, request.version)
         else {
             return Err(RequestError::bad("the request line is malformed"));
         };
+        check_lengths(method.as_bytes(), target.as_bytes(), options)?;
         self.is_v1_0 = minor == 0;
         self.method = Span::of(method.as_bytes(), bytes);
         self.target = Span::of(target.as_bytes(), bytes);
@@ -186,7 +198,7 @@ impl Head {
         if let Some(authority) = authority {
             self.authority = Some(Span::of(authority.as_bytes(), bytes));
         }
-        Ok(())
+        Ok(Some(len))
     }
 
     pub(super) fn version(&self) -> Version {

@@ -46,7 +46,9 @@ impl<'a> Request<'a> {
 
     /// The path, still percent-encoded; `/` if a URL has none, `*` of such an OPTIONS, empty of CONNECT.
     pub fn path(&self) -> &'a str {
-        match self.path_and_query().split('?').next().unwrap_or_default() {
+        let path = self.path_and_query();
+        let end = memchr::memchr(b'?', path.as_bytes()).unwrap_or(path.len());
+        match &path[..end] {
             "" if self.method() != "CONNECT" => "/",
             path => path,
         }

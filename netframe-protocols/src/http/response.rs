@@ -205,7 +205,7 @@ impl<'a> Responder<'a> {
             self.exchange.head.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         if !has_date {
-            self.exchange.head.extend_from_slice(&date::line());
+            date::put_line(&mut self.exchange.head);
         }
         self.exchange.head.extend_from_slice(b"\r\n");
         self.t.write_vectored(&[&self.exchange.head, body]);

@@ -7,7 +7,7 @@ pub(super) fn split<'a>(
     method: &str,
     target: &'a str,
 ) -> Result<(Option<&'a str>, &'a str), RequestError> {
-    if !target.bytes().all(is_target_byte) {
+    if !all(target.as_bytes(), &TARGET) {
         return Err(RequestError::bad("the target has a byte that must be percent-encoded"));
     }
     if method == "CONNECT" {
@@ -34,33 +34,56 @@ pub(super) fn split<'a>(
     Ok((Some(authority), path))
 }
 
-/// What a target may be made of. Browsers leave more as it is than RFC 3986 has; what could end a
-/// URL in what others make of it is refused.
-fn is_target_byte(byte: u8) -> bool {
-    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'#' | b'<' | b'>')
-}
-
 /// Whether this is a host, and perhaps a port, without a user (RFC 3986, section 3.2).
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(bytes) else { return false };
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let Some((address, port)) = rest.split_once(']') else { return false };
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            (address, port)
-        }
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
-    };
-    let is_port = match port.strip_prefix(':') {
-        Some("") => true, // RFC 3986, section 3.2.3
-        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
-        None => port.is_empty(),
-    };
-    let is_name = |byte| {
-        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9')
-            || b"-._~%!$&'()*+,;=".contains(&byte)
-    };
-    !host.is_empty() && is_port && (text.starts_with('[') || host.bytes().all(is_name))
+    if let Some(rest) = bytes.strip_prefix(b"[") {
+        let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+        let address = str::from_utf8(&rest[..end]).ok();
+        let is_address = address.is_some_and(|a| a.parse::<std::net::Ipv6Addr>().is_ok());
+        return is_address && is_port(&rest[end + 1..]);
+    }
+    let end = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
+    let (host, port) = bytes.split_at(end);
+    !host.is_empty() && all(host, &NAME) && is_port(port)
 }
+
+/// Whether this is a colon and a port; neither must be there (RFC 3986, section 3.2.3).
+fn is_port(bytes: &[u8]) -> bool {
+    let Some(digits) = bytes.strip_prefix(b":") else { return bytes.is_empty() };
+    let value = digits.iter().try_fold(0_u16, |port, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        port.checked_mul(10)?.checked_add(digit as u16)
+    });
+    value.is_some()
+}
+
+/// A set of bytes.
+pub(super) type Set = [bool; 256];
+
+/// Whether all bytes are in the set: each is looked at, as hardly ever one is not.
+pub(super) fn all(bytes: &[u8], set: &Set) -> bool {
+    bytes.iter().fold(true, |all, byte| all & set[usize::from(*byte)])
+}
+
+/// The letters and digits, and these.
+pub(super) const fn letters_and(others: &[u8]) -> Set {
+    let mut set = [false; 256];
+    let mut byte = 0;
+    while byte < set.len() {
+        set[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        set[others[at] as usize] = true;
+        at += 1;
+    }
+    set
+}
+
+/// The name of a host (RFC 3986, section 3.2.2).
+static NAME: Set = letters_and(b"-._~%!$&'()*+,;=");
+
+/// What a target may be made of. Browsers leave more as it is than RFC 3986 has; what could end a URL
+/// in what others make of it is missing.
+static TARGET: Set = letters_and(b"!$%&'()*+,-./:;=?@[\\]^_`{|}~");
