@@ -50,6 +50,8 @@
 
 mod checked;
 mod conditions;
+mod ledger;
+mod left;
 mod listener;
 mod run;
 mod socket;
@@ -65,6 +67,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 
 use crate::endpoint::Endpoint;
+use crate::service::Service;
 use crate::transport::mem::MemNetwork;
 
 pub use self::checked::{Checked, CheckedFactory};
@@ -196,9 +199,7 @@ impl SimNetwork {
     /// Lets the run fail, once its scenario is over. In callbacks, where a panic only ends their
     /// connection.
     pub fn violation(&self, text: impl fmt::Display) {
-        let mut state = self.world.lock();
-        state.note(format_args!("VIOLATION: {text}"));
-        state.violations.push(text.to_string());
+        self.world.lock().violation(text.to_string());
     }
 
     /// What has happened so far.
@@ -209,6 +210,10 @@ impl SimNetwork {
     /// Streams and datagram sockets that somebody holds now; of a connection there are two.
     pub fn open_streams(&self) -> usize {
         self.world.lock().open_streams()
+    }
+
+    pub(crate) fn watch(&self, service: &Arc<Service>) {
+        self.world.lock().services.push(Arc::clone(service));
     }
 
     pub(crate) fn mem(&self) -> MemNetwork {

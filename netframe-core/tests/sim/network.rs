@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use netframe_core::testing::sim::{self, Conditions, Sim, SimNetwork, SimStream};
-use netframe_core::{Io, Listen, Server, stream_fn};
+use netframe_core::{Io, Limits, Listen, Server, Stream, stream_fn};
 
 use crate::pattern;
 
@@ -174,6 +174,38 @@ fn a_run_fails_for_what_is_wrong() {
         })
     });
     assert_eq!(text, "it takes too many steps");
+    let text = fails(sim(), &|net| {
+        Box::pin(async move {
+            let keeps = stream_fn(async |stream: Stream| {
+                std::mem::forget(stream.handle());
+                Ok(())
+            });
+            let server = Server::builder(keeps).network(net.clone());
+            let server = server.listen("sim://server").unwrap().bind().await.unwrap();
+            drop(net.connect("server").await.unwrap());
+            sleep(1000 * MS).await;
+            server.shutdown(1000 * MS).await;
+        })
+    });
+    assert_eq!(text, "sim://server is over, but 1 still hold it");
+    let text = fails(sim(), &|net| {
+        Box::pin(async move {
+            let mut limits = Limits::default();
+            (limits.high_watermark, limits.low_watermark, limits.hard_cap) = (100, 50, 200);
+            let says = stream_fn(|mut stream: Stream| async move {
+                stream.write_all(&[0; 70_000]).await?;
+                Ok(())
+            });
+            let server = Server::builder(says).network(net.clone()).limits(limits);
+            let server = server.listen("sim://server").unwrap().bind().await.unwrap();
+            let mut client = net.connect("server").await.unwrap();
+            sleep(1000 * MS).await;
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            drop(client);
+            server.shutdown(1000 * MS).await;
+        })
+    });
+    assert_eq!(text, "4464 B were queued by sim://server, above its cap of 200 B");
     // A panic in a callback ends only its connection, but the run too if it is checked.
     let text = fails(sim(), &|net| {
         Box::pin(async move {
