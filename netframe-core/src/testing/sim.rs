@@ -57,6 +57,7 @@ mod run;
 mod socket;
 mod stream;
 mod trace;
+mod trouble;
 mod world;
 
 use std::fmt;

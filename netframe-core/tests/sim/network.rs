@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use netframe_core::testing::sim::{self, Conditions, Sim, SimNetwork, SimStream};
-use netframe_core::{Io, Limits, Listen, Server, Stream, stream_fn};
+use netframe_core::{ConnectionInfo, Io, Limits, Listen, Server, Stream, stream_fn};
 
+use crate::echo::Echo;
 use crate::pattern;
 
 const MS: Duration = Duration::from_millis(1);
@@ -146,6 +147,26 @@ fn accepts_fail_on_command_and_by_chance() {
         listener.accept().await.unwrap_err();
         client.reset().await;
     });
+}
+
+#[test]
+fn a_run_does_not_depend_on_those_before_it() {
+    let run = |len| {
+        Sim::new(1).run(async |net| {
+            let server = crate::serve(&net, "echo", |_: &ConnectionInfo| Echo).await;
+            let mut client = net.connect("echo").await.unwrap();
+            for _ in 0..5 {
+                client.write_all(&pattern(len)).await.unwrap();
+                client.read_exact(&mut vec![0; len]).await.unwrap();
+            }
+            drop(client);
+            server.shutdown(1000 * MS).await;
+        })
+    };
+    let first = run(30_000).trace;
+    run(5000);
+    let again = run(30_000).trace;
+    assert!(first.lines().eq(again.lines()));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::SimNetwork;
 use super::conditions::Conditions;
 use super::trace::Trace;
 use super::world::World;
+use crate::driver::forget_read_buffer;
 
 /// Lines of the trace that a run prints when it fails.
 const TAIL: usize = 200;
@@ -144,6 +145,7 @@ impl Sim {
         let Self { seed, conditions, time, steps } = self;
         // For whatever takes its random numbers from there, as a `ReconnectingClient` does.
         fastrand::seed(seed);
+        forget_read_buffer();
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
