@@ -120,6 +120,25 @@ fn a_partition_holds_back_and_silence_loses() {
 }
 
 #[test]
+fn what_is_under_way_when_a_partition_ends_arrives() {
+    sim::run(1, async |net| {
+        let (mut a, mut b) = pair(&net).await;
+        let mut conditions = Conditions::default();
+        conditions.latency = 100 * MS;
+        net.set_conditions(conditions);
+        a.write_all(b"first").await.unwrap();
+        net.partition("client", "server");
+        sleep(50 * MS).await;
+        a.write_all(b"second").await.unwrap();
+        sleep(20 * MS).await;
+        net.heal("client", "server");
+        let start = Instant::now();
+        b.read_exact(&mut [0; 11]).await.unwrap();
+        assert_eq!(start.elapsed(), 100 * MS);
+    });
+}
+
+#[test]
 fn names_are_free_or_taken() {
     sim::run(1, async |net| {
         assert_eq!(net.connect("server").await.unwrap_err().kind(), ConnectionRefused);

@@ -236,16 +236,14 @@ impl State {
             self.between(&one.host, &other.host).clone().delay(&mut self.rng)
         };
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        let mut late = 0;
+        let mut put_off = 0;
         for (at, _) in &mut connection.ends[from].under_way {
-            if *at <= now {
+            if *at < now + delay {
                 *at = now + delay;
-                late += 1;
-            } else {
-                *at = (*at).max(now + delay);
+                put_off += 1;
             }
         }
-        for _ in 0..late {
+        for _ in 0..put_off {
             self.schedule(now + delay, Event::Segment { number, from });
         }
     }
