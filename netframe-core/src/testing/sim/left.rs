@@ -124,7 +124,7 @@ mod tests {
         let server = server.listen("sim://server").unwrap();
         let ready = server.prepare(&mut Vec::new(), process.into()).await.unwrap();
         let (failed, _failures) = mpsc::channel(1);
-        let mut part = ready.start(None, &failed).unwrap();
+        let part = ready.start(None, &failed).unwrap();
         ready.accept();
         let names: Vec<_> = (0..6).map(|number| format!("peer{number}")).collect();
         let readers: Vec<_> = names.iter().map(|name| tokio::spawn(read(net.host(name)))).collect();

@@ -44,7 +44,7 @@ pub fn run<T>(seed: u64, scenario: impl AsyncFnOnce(SimNetwork) -> T) -> T {
 pub fn seeds(count: u64, scenario: impl AsyncFn(SimNetwork)) {
     let started = std::time::Instant::now();
     let seeds = match (env::var("NETFRAME_SEED"), env::var("NETFRAME_SEEDS")) {
-        (Ok(one), _) => parse(&one, "NETFRAME_SEED").map(|seed| seed..seed + 1),
+        (Ok(one), _) => parse(&one, "NETFRAME_SEED").map(|seed| seed..seed.saturating_add(1)),
         (_, Ok(all)) => parse_range(&all),
         _ => Ok(0..count),
     };
@@ -52,7 +52,7 @@ pub fn seeds(count: u64, scenario: impl AsyncFn(SimNetwork)) {
     for seed in seeds.clone() {
         run(seed, &scenario);
     }
-    let (count, took) = (seeds.end.saturating_sub(seeds.start), started.elapsed().as_secs_f64());
+    let (count, took) = (seeds.end - seeds.start, started.elapsed().as_secs_f64());
     let thread = std::thread::current();
     println!("simulated {count} seeds of {} in {took:.2} s", thread.name().unwrap_or("a scenario"));
 }
@@ -60,7 +60,13 @@ pub fn seeds(count: u64, scenario: impl AsyncFn(SimNetwork)) {
 /// The seeds of `NETFRAME_SEEDS`.
 fn parse_range(text: &str) -> Result<Range<u64>, String> {
     let (from, to) = text.split_once("..").unwrap_or(("0", text));
-    Ok(parse(from, "NETFRAME_SEEDS")?..parse(to, "NETFRAME_SEEDS")?)
+    let seeds = parse(from, "NETFRAME_SEEDS")?..parse(to, "NETFRAME_SEEDS")?;
+    if seeds.is_empty() {
+        return Err(format!(
+            "NETFRAME_SEEDS={text} has no seeds; 50..500 are those from 50 to 499"
+        ));
+    }
+    Ok(seeds)
 }
 
 fn parse(number: &str, name: &str) -> Result<u64, String> {
@@ -216,4 +222,23 @@ async fn settle(world: &World) -> Result<(), String> {
         sleep(Duration::from_millis(10)).await;
     }
     world.miscounted().map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_count_or_a_range() {
+        assert_eq!(parse_range("200"), Ok(0..200));
+        assert_eq!(parse_range("50..200"), Ok(50..200));
+        for none in ["0", "5..5", "6..5"] {
+            let wrong = parse_range(none).unwrap_err();
+            assert!(wrong.starts_with(&format!("NETFRAME_SEEDS={none} has no seeds")), "{wrong}");
+        }
+        for text in ["", "x", "1..", "..5", "1..=5", "-1"] {
+            let wrong = parse_range(text).unwrap_err();
+            assert!(wrong.starts_with("NETFRAME_SEEDS has "), "{text}: {wrong}");
+        }
+    }
 }
