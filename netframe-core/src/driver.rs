@@ -21,6 +21,8 @@ use self::handler::{Verdict, caught, handle};
 pub(crate) use self::handler::{caught_async, panic_text};
 use self::pending::{pend, watch_reset};
 use self::pump::Step;
+#[cfg(feature = "sim")]
+pub(crate) use self::pump::forget_read_buffer;
 use crate::below::Below;
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
 use crate::connection::{Event, Leftover};

@@ -30,6 +30,7 @@ mod admission;
 mod below;
 mod bind;
 mod budget;
+mod bugs;
 mod client;
 mod close_reason;
 mod connection;

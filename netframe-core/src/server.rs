@@ -307,6 +307,7 @@ impl ServerBuilder {
             endpoints.first().map_or_else(|| "server".to_owned(), Endpoint::to_string)
         });
         let service = Service::of_process(name, self.limits, self.refusal, process);
+        self.network.watch(&service);
         let open = CancellationToken::new();
         Ok(ReadyServer { service, endpoints, factory: self.factory, places, open })
     }

@@ -96,6 +96,11 @@ impl Count {
         Self { max, live: AtomicUsize::new(0), parked: Mutex::default() }
     }
 
+    #[cfg(feature = "sim")]
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::SeqCst)
+    }
+
     fn try_acquire(&self) -> bool {
         self.live
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |live| {
@@ -126,6 +131,12 @@ impl Permits {
     /// The budget of queued bytes, if the process has one.
     pub(crate) fn budget(&self) -> Option<&Budget> {
         self.process.queued.as_ref()
+    }
+
+    /// Permits that are taken.
+    #[cfg(feature = "sim")]
+    pub(crate) fn live(&self) -> usize {
+        self.own.live()
     }
 
     /// Takes a permit if there is one.

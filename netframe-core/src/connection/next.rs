@@ -2,6 +2,7 @@
 //! readiness of a polled socket.
 
 use super::{Core, Event, Flags};
+use crate::bugs::{Bug, planted};
 use crate::close_reason::{Cause, CloseKind, Side};
 
 impl Core {
@@ -107,7 +108,8 @@ impl Core {
             // There is no FIN to send or to wait for.
             return if self.queued > 0 { Next::Wait { watch_reset: false } } else { Next::End };
         }
-        if self.queued == 0 && !self.flags.any(Flags::FIN_SENT) && !blocked.write {
+        let dropped = planted(Bug::LastChunk) && blocked.write && self.flags.any(Flags::EOF_SEEN);
+        if (self.queued == 0 && !blocked.write || dropped) && !self.flags.any(Flags::FIN_SENT) {
             return Next::Fin;
         }
         let eof = self.flags.any(Flags::EOF_SEEN | Flags::LINGERED);
@@ -115,7 +117,7 @@ impl Core {
             return Next::End;
         }
         if !eof && !blocked.read {
-            return Next::Discard;
+            return if planted(Bug::AfterClose) { Next::Read } else { Next::Discard };
         }
         Next::Wait { watch_reset: false }
     }

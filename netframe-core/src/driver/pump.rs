@@ -352,6 +352,13 @@ thread_local! {
     static READ_BUFFER: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
+/// Has this thread begin with a new buffer, as what a read takes at most depends on the pieces that
+/// were split off before.
+#[cfg(feature = "sim")]
+pub(crate) fn forget_read_buffer() {
+    drop(READ_BUFFER.take());
+}
+
 /// Reads into the buffer of this thread and splits off what came: no copy, and no allocation as
 /// long as earlier pieces have been dropped. The flag says that there may be more.
 fn poll_chunk(
