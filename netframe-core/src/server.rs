@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::acceptor::Acceptor;
 use crate::bind::{self, Bound, Open, bind};
@@ -28,7 +29,7 @@ use crate::network::Network;
 use crate::owner::own;
 use crate::protocol::Needs;
 use crate::resolve::{Resolve, SystemResolver};
-use crate::service::{Service, Stats};
+use crate::service::{Counters, Service, Stats};
 use crate::sessions::Sessions;
 
 /// Time that a drain takes at most where no other is given.
@@ -408,11 +409,11 @@ impl ReadyServer {
                 open.map(|open| self.serve(open, passed_on, &home, stop.clone())).transpose()
             });
             let listen = |source| Error::Listen { endpoint: Box::new(bound.endpoint()), source };
-            runs.extend(run.map_err(listen)?);
+            runs.extend(run.map_err(listen)?.map(|run| (bound.endpoint(), run)));
         }
         let mut acceptors = Vec::new();
-        for run in runs {
-            let failed = failed.clone();
+        for (endpoint, run) in runs {
+            let (service, failed) = (Arc::clone(&self.service), failed.clone());
             let ended = CancellationToken::new();
             let end = ended.clone().drop_guard();
             let open = self.open.clone();
@@ -424,6 +425,8 @@ impl ReadyServer {
                     Ok(Err(error)) => error,
                     Err(panic) => io::Error::other(format!("it panicked: {}", panic_text(&*panic))),
                 };
+                Counters::add(&service.counters.broken_listeners);
+                error!(service = %service.name, %endpoint, %error, "the listener is broken");
                 // A failure that was told already is in the way only of another one.
                 let _ = failed.try_send(error);
             });

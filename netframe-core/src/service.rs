@@ -201,6 +201,9 @@ pub(crate) struct Counters {
     refused_too_fast: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
+    pub(crate) no_descriptors: AtomicU64,
+    pub(crate) no_resources: AtomicU64,
+    pub(crate) broken_listeners: AtomicU64,
     pub(crate) shed: AtomicU64,
     pub(crate) missed: AtomicU64,
     highest_queue: AtomicUsize,
@@ -251,8 +254,15 @@ pub struct Stats {
     pub refused_too_fast: u64,
     /// Connections that failed before they could be accepted.
     pub accept_errors: u64,
-    /// Times that accepting paused for a lack of descriptors or memory.
+    /// Times that accepting paused: for a lack of descriptors or of other resources, or because
+    /// connection after connection failed.
     pub accept_pauses: u64,
+    /// Of these, times for a lack of descriptors.
+    pub no_descriptors: u64,
+    /// Of these, times for a lack of memory or buffers, or for an error that is not known and may pass.
+    pub no_resources: u64,
+    /// Listeners and datagram sockets that broke for good, on each worker by itself.
+    pub broken_listeners: u64,
     /// Connections accepted only to be closed, for a lack of descriptors.
     pub shed: u64,
     /// Connections whose close ran into the close timeout.
@@ -347,6 +357,9 @@ impl Stats {
             refused_too_fast: read(&counters.refused_too_fast),
             accept_errors: read(&counters.accept_errors),
             accept_pauses: read(&counters.accept_pauses),
+            no_descriptors: read(&counters.no_descriptors),
+            no_resources: read(&counters.no_resources),
+            broken_listeners: read(&counters.broken_listeners),
             shed: read(&counters.shed),
             close_timeouts: read(&counters.close_timeouts),
             bytes_in: read(&counters.bytes_in) + live.bytes_in,
