@@ -23,6 +23,7 @@ use crate::factory::{DynFactory, Factory};
 use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::io::BoxFuture;
+use crate::leaks::Leaks;
 use crate::limits::{self, Limits};
 use crate::listener::Listen;
 use crate::network::Network;
@@ -131,7 +132,9 @@ impl Server {
     /// Dropping the future drops the server: connections that are still open are aborted.
     pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
         self.part.stop_accepting().await;
-        let mut report = self.part.drain(limits::deadline(deadline)).await;
+        let deadline = limits::deadline(deadline);
+        let mut report = self.part.drain(deadline).await;
+        self.service.end(&mut report.leaks, deadline).await;
         // The acceptors have ended, so that whatever broke one of them has been told.
         report.failure = self.failures.try_recv().ok();
         report
@@ -148,6 +151,8 @@ pub struct DrainReport {
     pub aborted: usize,
     /// The error of the listener whose failure ended the server, if that is why.
     pub failure: Option<io::Error>,
+    /// What has not been given back.
+    pub leaks: Leaks,
 }
 
 impl DrainReport {
@@ -155,16 +160,20 @@ impl DrainReport {
         self.drained += other.drained;
         self.aborted += other.aborted;
         self.failure = self.failure.take().or(other.failure);
+        self.leaks.merge(other.leaks);
     }
 }
 
 impl fmt::Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} drained, {} aborted", self.drained, self.aborted)?;
-        match &self.failure {
-            Some(failure) => write!(f, ", ended by a broken listener: {failure}"),
-            None => Ok(()),
+        if let Some(failure) = &self.failure {
+            write!(f, ", ended by a broken listener: {failure}")?;
         }
+        if !self.leaks.is_empty() {
+            write!(f, ", not given back: {}", self.leaks)?;
+        }
+        Ok(())
     }
 }
 
@@ -492,7 +501,8 @@ impl ServerPart {
         self.accepted().await;
     }
 
-    /// Drains until `deadline`, aborts the rest, and reports. Nothing is accepted any more.
+    /// Drains until `deadline`, aborts the rest, and reports; what the service leaks is not looked at
+    /// yet. Nothing is accepted any more.
     pub(crate) async fn drain(&self, deadline: Instant) -> DrainReport {
         self.home.drain_until(deadline).await
     }

@@ -7,12 +7,14 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::acceptor::Refusals;
 use crate::addr::Addr;
 use crate::admission::{Admission, Pace, Refusal};
 use crate::budget::{Budget, Process};
-use crate::close_reason::{CloseKind, CloseReason};
+use crate::close_reason::{CloseKind, CloseReason, Side};
+use crate::leaks::Leaks;
 use crate::limits::Limits;
 use crate::sync::{AtomicUsize, Mutex};
 
@@ -68,6 +70,14 @@ impl Service {
         }
     }
 
+    /// Ends what goes on when the last connection has ended, at the latest at `deadline`, and looks at what
+    /// has not been given back.
+    pub(crate) async fn end(&self, leaks: &mut Leaks, deadline: Instant) {
+        leaks.refusals += self.refusals.end(deadline).await;
+        leaks.look(self);
+        leaks.report(&self.name);
+    }
+
     /// A connection of this peer, which was admitted, has ended.
     pub(crate) fn leave(&self, peer: &Addr) {
         if let Some(admission) = &self.admission {
@@ -94,6 +104,10 @@ pub(crate) struct Count {
 impl Count {
     pub(crate) fn new(max: usize) -> Self {
         Self { max, live: AtomicUsize::new(0), parked: Mutex::default() }
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.live.load(Ordering::SeqCst)
     }
 
     fn try_acquire(&self) -> bool {
@@ -123,6 +137,11 @@ impl Count {
 }
 
 impl Permits {
+    /// Permits of the service that are taken now.
+    pub(crate) fn taken(&self) -> usize {
+        self.own.taken()
+    }
+
     /// The budget of queued bytes, if the process has one.
     pub(crate) fn budget(&self) -> Option<&Budget> {
         self.process.queued.as_ref()
@@ -208,7 +227,7 @@ pub(crate) struct Counters {
     pub(crate) missed: AtomicU64,
     highest_queue: AtomicUsize,
     pub(crate) datagrams: DatagramCounters,
-    closed: [AtomicU64; CloseKind::COUNT],
+    closed: [[AtomicU64; Side::ALL.len()]; CloseKind::COUNT],
     close_timeouts: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -227,12 +246,18 @@ impl Counters {
     }
 
     pub(crate) fn closed(&self, reason: &CloseReason) {
-        Self::add(&self.closed[reason.kind().index()]);
+        Self::add(&self.closed[reason.kind().index()][reason.by() as usize]);
         if reason.close_timed_out {
             Self::add(&self.close_timeouts);
         }
         self.bytes_in.fetch_add(reason.bytes_in, Ordering::Relaxed);
         self.bytes_out.fetch_add(reason.bytes_out, Ordering::Relaxed);
+    }
+
+    /// How far what was accepted is from what has ended and the `live`.
+    pub(crate) fn uncounted(&self, live: usize) -> u64 {
+        let closed = self.closed.iter().flatten().map(|count| count.load(Ordering::Relaxed));
+        (closed.sum::<u64>() + live as u64).abs_diff(self.accepted.load(Ordering::Relaxed))
     }
 }
 
@@ -242,6 +267,11 @@ impl Counters {
 pub struct Stats {
     /// Connections open now.
     pub live: usize,
+    /// Permits of `max_connections` taken now: one for each that is open, and for each that is being
+    /// accepted.
+    pub permits: usize,
+    /// Bytes in the queues of those that are open.
+    pub queued: usize,
     /// Connections accepted or opened.
     pub accepted: u64,
     /// Connections that the factory refused.
@@ -278,7 +308,7 @@ pub struct Stats {
     pub missed: u64,
     /// What happened to single datagrams.
     pub datagrams: DatagramStats,
-    closed: [u64; CloseKind::COUNT],
+    closed: [[u64; Side::ALL.len()]; CloseKind::COUNT],
 }
 
 macro_rules! datagram_counters {
@@ -335,6 +365,7 @@ datagram_counters! {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) live: usize,
+    pub(crate) queued: usize,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
@@ -343,6 +374,7 @@ impl Stats {
     pub(crate) fn new(service: &Service, live: impl IntoIterator<Item = Traffic>) -> Self {
         let live = live.into_iter().fold(Traffic::default(), |all, one| Traffic {
             live: all.live + one.live,
+            queued: all.queued + one.queued,
             bytes_in: all.bytes_in + one.bytes_in,
             bytes_out: all.bytes_out + one.bytes_out,
         });
@@ -350,6 +382,8 @@ impl Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {
             live: live.live,
+            permits: service.permits.taken(),
+            queued: live.queued,
             accepted: read(&counters.accepted),
             refused: read(&counters.refused),
             refused_full: read(&counters.refused_full),
@@ -367,17 +401,26 @@ impl Stats {
             highest_queue: counters.highest_queue.load(Ordering::Relaxed),
             missed: read(&counters.missed),
             datagrams: counters.datagrams.read(),
-            closed: std::array::from_fn(|i| read(&counters.closed[i])),
+            closed: counters.closed.each_ref().map(|sides| sides.each_ref().map(read)),
         }
     }
 
     /// How many connections ended for this reason.
     pub fn closed(&self, kind: CloseKind) -> u64 {
-        self.closed[kind.index()]
+        self.closed[kind.index()].iter().sum()
     }
 
     /// How many connections ended for each reason that occurred.
     pub fn closed_by_kind(&self) -> impl Iterator<Item = (CloseKind, u64)> {
-        CloseKind::ALL.into_iter().zip(self.closed).filter(|(_, count)| *count > 0)
+        CloseKind::ALL.into_iter().map(|kind| (kind, self.closed(kind))).filter(|(_, n)| *n > 0)
+    }
+
+    /// The same, with who ended them.
+    pub fn closed_by_cause(&self) -> impl Iterator<Item = (CloseKind, Side, u64)> {
+        let sides = |(kind, counts): (_, [u64; Side::ALL.len()])| {
+            Side::ALL.into_iter().zip(counts).map(move |(side, count)| (kind, side, count))
+        };
+        let all = CloseKind::ALL.into_iter().zip(self.closed).flat_map(sides);
+        all.filter(|(_, _, count)| *count > 0)
     }
 }

@@ -115,8 +115,12 @@ impl Sessions {
     ) -> io::Result<()> {
         self.receive_until(stop.cancelled()).await?;
         let table = Arc::clone(&self.table);
+        let gone = self.home.lingers();
         if passed_on.get() {
-            tokio::spawn(async move { self.send_until(table.emptied()).await });
+            tokio::spawn(async move {
+                self.send_until(table.emptied()).await;
+                drop((self, gone));
+            });
             return Ok(());
         }
         let mut batch = VecDeque::new();
@@ -129,13 +133,11 @@ impl Sessions {
             yield_now().await; // as in `receive_until`
         }
         self.stopped = true;
-        let gone = self.home.lingers();
         tokio::spawn(async move {
             if let Err(error) = self.receive_until(table.emptied()).await {
                 error!(endpoint = %self.endpoint, %error, "the socket broke while it drained");
             }
-            drop(self); // and with it the socket
-            drop(gone);
+            drop((self, gone)); // and with it the socket
         });
         Ok(())
     }

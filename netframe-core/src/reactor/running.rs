@@ -172,7 +172,7 @@ impl Running {
             let (state, service) = (Arc::clone(&self.state), Arc::clone(service));
             self.state.control.spawn(async move {
                 service.stop_accepting().await;
-                let report = drain_all(service.parts.clone(), deadline(drain)).await;
+                let report = service.drain(deadline(drain)).await;
                 info!(name = service.service.name, "service stopped: {report}");
                 let mut services = state.services();
                 // When the reactor stops, its list is that of what it stopped.
@@ -274,7 +274,11 @@ impl Running {
         for service in &services {
             service.stop_accepting().await;
         }
-        drain_all(services.iter().flat_map(|service| service.parts.clone()), deadline).await
+        let drains =
+            services.into_iter().map(|service| async move { service.drain(deadline).await });
+        let mut report = side_by_side(drains).await;
+        self.state.process.look(&mut report.leaks);
+        report
     }
 
     fn snapshot(&self) -> Vec<Arc<RunningService>> {
@@ -308,6 +312,15 @@ impl RunningService {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Drains all its parts until `deadline`, and aborts the rest.
+    async fn drain(&self, deadline: Instant) -> DrainReport {
+        let parts = self.parts.clone().into_iter();
+        let drains = parts.map(|part| async move { part.drain(deadline).await });
+        let mut report = side_by_side(drains).await;
+        self.service.end(&mut report.leaks, deadline).await;
+        report
+    }
+
     async fn stop_accepting(&self) {
         drop(self.ready().take());
         for part in &self.parts {
@@ -316,13 +329,12 @@ impl RunningService {
     }
 }
 
-/// Drains them side by side.
-async fn drain_all(
-    parts: impl IntoIterator<Item = Arc<ServerPart>>,
-    deadline: Instant,
-) -> DrainReport {
-    let drain = |part: Arc<ServerPart>| async move { part.drain(deadline).await };
-    let mut drains: JoinSet<_> = parts.into_iter().map(drain).collect();
+/// Lets them drain, and adds up what they report.
+async fn side_by_side<D>(drains: impl Iterator<Item = D>) -> DrainReport
+where
+    D: Future<Output = DrainReport> + Send + 'static,
+{
+    let mut drains: JoinSet<_> = drains.collect();
     let mut report = DrainReport::default();
     while let Some(drained) = drains.join_next().await {
         report.merge(drained.unwrap_or_default());
