@@ -8,6 +8,8 @@ mod log;
 
 use std::future::pending;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -83,6 +85,16 @@ async fn every_error_is_sorted_counted_and_told_without_filling_the_log() {
         a_lasting_failure_is_told_now_and_then(errno, class, &log).await;
     }
     one_that_comes_and_goes_is_told_now_and_then(&log).await;
+    // At a stop, what waits is asked for until there is nothing, or no use in it: without descriptors
+    // once more, to shed.
+    for (errno, asked, failed) in [
+        (libc::ENOMEM, 1, false),
+        (libc::EMFILE, 2, false),
+        (libc::EBADF, 1, true),
+        (libc::ECONNABORTED, 65_536, false),
+    ] {
+        a_stop_asks_a_listener_that_fails(errno, asked, failed).await;
+    }
 }
 
 /// The error comes once; the client that comes next is served.
@@ -164,6 +176,34 @@ async fn one_that_comes_and_goes_is_told_now_and_then(log: &Log) {
     assert!(server.stats().accept_pauses >= 1000);
     only_some_are_warnings(&log.take(), started.elapsed());
     server.shutdown(Duration::ZERO).await;
+}
+
+async fn a_stop_asks_a_listener_that_fails(errno: i32, asked: usize, failed: bool) {
+    struct Stuck(Endpoint, i32, Arc<AtomicUsize>);
+
+    #[async_trait]
+    impl Listen for Stuck {
+        async fn accept(&mut self) -> io::Result<Incoming> {
+            pending().await
+        }
+
+        fn try_accept(&mut self) -> Option<io::Result<Incoming>> {
+            self.2.fetch_add(1, Ordering::SeqCst);
+            Some(Err(io::Error::from_raw_os_error(self.1)))
+        }
+
+        fn endpoint(&self) -> &Endpoint {
+            &self.0
+        }
+    }
+
+    let calls = Arc::new(AtomicUsize::new(0));
+    let stuck = Stuck("mem://there".parse().unwrap(), errno, Arc::clone(&calls));
+    let idle = stream_fn(|_| async { Ok(()) });
+    let server = Server::builder(idle).listen_on(stuck).bind().await.unwrap();
+    let report = server.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(calls.load(Ordering::SeqCst), asked, "{errno}");
+    assert_eq!(report.failure.and_then(|error| error.raw_os_error()), failed.then_some(errno));
 }
 
 /// One in ten seconds is a warning, and all others are told only to those who debug.

@@ -108,3 +108,29 @@ impl Failures {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn failures_in_a_row_pause_and_success_starts_over() {
+        let (service, endpoint) =
+            (Service::new("x", Limits::default()), "mem://x".parse().unwrap());
+        let mut failures = Failures::new("receiving");
+        let mut fail = |failures: &mut Failures| {
+            let error = io::Error::from_raw_os_error(libc::ENETDOWN);
+            failures.take(error, &service, &endpoint).unwrap()
+        };
+        for pause in [50, 100, 200] {
+            assert!((1..MAX_IN_A_ROW).all(|_| fail(&mut failures) == Next::GoOn));
+            let pause = Next::Pause(Duration::from_millis(pause), Lack::Nothing);
+            assert_eq!(fail(&mut failures), pause);
+        }
+        failures.reset();
+        assert!((1..MAX_IN_A_ROW).all(|_| fail(&mut failures) == Next::GoOn));
+        let first = Next::Pause(Duration::from_millis(50), Lack::Nothing);
+        assert_eq!(fail(&mut failures), first);
+    }
+}
