@@ -119,7 +119,7 @@ mod tests {
         let (service, endpoint) =
             (Service::new("x", Limits::default()), "mem://x".parse().unwrap());
         let mut failures = Failures::new("receiving");
-        let mut fail = |failures: &mut Failures| {
+        let fail = |failures: &mut Failures| {
             let error = io::Error::from_raw_os_error(libc::ENETDOWN);
             failures.take(error, &service, &endpoint).unwrap()
         };
