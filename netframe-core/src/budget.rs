@@ -16,7 +16,7 @@ pub(crate) struct Process {
 impl Process {
     /// Adds what is still taken though every service has ended. While a connection lives that is its own.
     pub(crate) fn look(&self, leaks: &mut Leaks) {
-        if leaks.connections > 0 {
+        if leaks.connections > 0 || leaks.listeners > 0 {
             return;
         }
         let before = *leaks;

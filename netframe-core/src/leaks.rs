@@ -8,8 +8,9 @@ use crate::service::Service;
 
 /// What a server has not given back when its drain was over: all 0 when all is well.
 ///
-/// A callback that blocks its thread keeps its connection beyond the deadline, and what belongs to that.
-/// Anything without such a connection is a bug of netframe.
+/// A callback that blocks its thread keeps its connection beyond the deadline, and all else that needs
+/// the thread to end: other connections, listeners, sockets, refusals. Anything without these is a bug of
+/// netframe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leaks {
@@ -19,6 +20,8 @@ pub struct Leaks {
     pub permits: usize,
     /// Connections that count for their peer (`max_connections_per_peer`), beyond these.
     pub per_peer: usize,
+    /// Listeners that have not heard of the stop yet.
+    pub listeners: usize,
     /// Sockets of datagrams that still serve sessions.
     pub sockets: usize,
     /// Connections that are still being told that they are refused.
@@ -42,6 +45,7 @@ impl Leaks {
             ("connections", self.connections as u64),
             ("permits", self.permits as u64),
             ("per peer", self.per_peer as u64),
+            ("listeners", self.listeners as u64),
             ("sockets", self.sockets as u64),
             ("refusals", self.refusals as u64),
             ("queued bytes", self.queued as u64),
@@ -64,13 +68,19 @@ impl Leaks {
         if !self.is_empty() {
             error!(service, "not everything was given back: {self}");
         }
-        debug_assert!(self.is_empty() || self.connections > 0, "{service} leaks: {self}");
+        debug_assert!(self.is_empty() || self.is_stuck(), "{service} leaks: {self}");
+    }
+
+    /// Whether something may only wait for a thread, which a callback blocks.
+    fn is_stuck(&self) -> bool {
+        self.connections + self.listeners + self.sockets + self.refusals > 0
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
         self.connections += other.connections;
         self.permits += other.permits;
         self.per_peer += other.per_peer;
+        self.listeners += other.listeners;
         self.sockets += other.sockets;
         self.refusals += other.refusals;
         self.queued += other.queued;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -20,7 +20,7 @@ use crate::driver::{caught_async, panic_text};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::factory::{DynFactory, Factory};
-use crate::home::Home;
+use crate::home::{ABORT_GRACE, Home};
 use crate::inbox::Inbox;
 use crate::io::BoxFuture;
 use crate::leaks::Leaks;
@@ -131,7 +131,8 @@ impl Server {
     ///
     /// Dropping the future drops the server: connections that are still open are aborted.
     pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
-        self.part.stop_accepting().await;
+        self.part.stop();
+        stopped(self.part.accepted()).await;
         let deadline = limits::deadline(deadline);
         let mut report = self.part.drain(deadline).await;
         self.service.end(&mut report.leaks, deadline).await;
@@ -469,6 +470,13 @@ impl ReadyServer {
     }
 }
 
+/// Waits until what was stopped accepts no more. Only a callback that blocks its thread makes that take
+/// long: then the drain begins nevertheless, which asks to finish whoever is accepted yet.
+pub(crate) async fn stopped(accepted: impl Future<Output = ()>) {
+    // The drain's report tells what did not stop.
+    let _ = timeout(ABORT_GRACE, accepted).await;
+}
+
 /// What of a server runs on one worker. Dropping it stops accepting and aborts.
 pub(crate) struct ServerPart {
     home: Arc<Home>,
@@ -489,22 +497,24 @@ impl ServerPart {
     }
 
     /// Waits until no listener accepts any more.
-    async fn accepted(&self) {
+    pub(crate) async fn accepted(&self) {
         for (_, ended) in &self.acceptors {
             ended.cancelled().await;
         }
     }
 
-    /// Stops accepting, and waits until it has stopped.
-    pub(crate) async fn stop_accepting(&self) {
+    /// Its listeners shall accept no more.
+    pub(crate) fn stop(&self) {
         self.stop.cancel();
-        self.accepted().await;
     }
 
     /// Drains until `deadline`, aborts the rest, and reports; what the service leaks is not looked at
     /// yet. Nothing is accepted any more.
     pub(crate) async fn drain(&self, deadline: Instant) -> DrainReport {
-        self.home.drain_until(deadline).await
+        let mut report = self.home.drain_until(deadline).await;
+        let stuck = self.acceptors.iter().filter(|(_, ended)| !ended.is_cancelled());
+        report.leaks.listeners = stuck.count();
+        report
     }
 }
 

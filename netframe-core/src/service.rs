@@ -254,10 +254,12 @@ impl Counters {
         self.bytes_out.fetch_add(reason.bytes_out, Ordering::Relaxed);
     }
 
-    /// How far what was accepted is from what has ended and the `live`.
+    /// How many that were accepted have not been counted as ended, beyond those that were `live`, which
+    /// may have ended since; or how many more ended than were accepted.
     pub(crate) fn uncounted(&self, live: usize) -> u64 {
-        let closed = self.closed.iter().flatten().map(|count| count.load(Ordering::Relaxed));
-        (closed.sum::<u64>() + live as u64).abs_diff(self.accepted.load(Ordering::Relaxed))
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        let closed = self.closed.iter().flatten().map(|count| count.load(Ordering::Relaxed)).sum();
+        accepted.abs_diff(accepted.clamp(closed, closed + live as u64))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,7 @@ use crate::budget::{Budget, Process};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::limits::deadline;
-use crate::server::{DrainReport, ReadyServer, ServerBuilder, ServerPart};
+use crate::server::{DrainReport, ReadyServer, ServerBuilder, ServerPart, stopped};
 use crate::service::{Service, Stats};
 
 /// A running reactor: its services, to be looked at and changed. Cheap to clone, and harmless once
@@ -171,7 +172,8 @@ impl Running {
             service.stopping.store(true, Ordering::SeqCst);
             let (state, service) = (Arc::clone(&self.state), Arc::clone(service));
             self.state.control.spawn(async move {
-                service.stop_accepting().await;
+                service.stop();
+                stopped(service.accepted()).await;
                 let report = service.drain(deadline(drain)).await;
                 info!(name = service.service.name, "service stopped: {report}");
                 let mut services = state.services();
@@ -271,9 +273,13 @@ impl Running {
             services.over = true;
             services.all.clone()
         };
-        for service in &services {
-            service.stop_accepting().await;
-        }
+        services.iter().for_each(|service| service.stop());
+        let accepted = async {
+            for service in &services {
+                service.accepted().await;
+            }
+        };
+        stopped(accepted).await;
         let drains =
             services.into_iter().map(|service| async move { service.drain(deadline).await });
         let mut report = side_by_side(drains).await;
@@ -321,10 +327,16 @@ impl RunningService {
         report
     }
 
-    async fn stop_accepting(&self) {
+    /// It shall accept no more.
+    fn stop(&self) {
         drop(self.ready().take());
+        self.parts.iter().for_each(|part| part.stop());
+    }
+
+    /// Waits until it accepts no more.
+    async fn accepted(&self) {
         for part in &self.parts {
-            part.stop_accepting().await;
+            part.accepted().await;
         }
     }
 }
@@ -337,7 +349,11 @@ where
     let mut drains: JoinSet<_> = drains.collect();
     let mut report = DrainReport::default();
     while let Some(drained) = drains.join_next().await {
-        report.merge(drained.unwrap_or_default());
+        report.merge(match drained {
+            Ok(drained) => drained,
+            Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
+            Err(_) => DrainReport::default(), // its runtime is gone
+        });
     }
     report
 }
