@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use crate::connection::{Core, Event, Patience};
 use crate::inbox::Inbox;
 use crate::info::ConnectionId;
+use crate::leaks::Leaks;
 #[cfg(unix)]
 use crate::poller::{Name, Poller, Readiness};
 use crate::server::DrainReport;
@@ -23,7 +24,7 @@ use crate::wheel::{Key, TICK_MS, Tick, Wheel};
 
 /// Time for aborted connections to run their `connection_lost`. Only a handler that blocks its
 /// thread needs longer.
-const ABORT_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// Time for a connection that has to make way to end. Only a handler that blocks its thread needs
 /// longer.
@@ -173,7 +174,10 @@ impl Home {
         let connections = self.connections();
         let mut traffic = Traffic { live: connections.len(), ..Traffic::default() };
         for shared in connections {
-            let (bytes_in, bytes_out) = shared.lock().bytes();
+            let core = shared.lock();
+            let (bytes_in, bytes_out) = core.bytes();
+            traffic.queued += core.queued();
+            drop(core);
             traffic.bytes_in += bytes_in;
             traffic.bytes_out += bytes_out;
         }
@@ -193,7 +197,7 @@ impl Home {
     }
 
     /// Asks every connection to finish, waits for them until `deadline`, aborts the rest, and
-    /// reports.
+    /// reports; what the service leaks is not looked at yet.
     pub(crate) async fn drain_until(&self, deadline: Instant) -> DrainReport {
         let open = self.live();
         self.drain();
@@ -204,12 +208,15 @@ impl Home {
             // An error means that a handler blocks its thread: it is reported as aborted.
             let _ = timeout(ABORT_GRACE, self.emptied()).await;
         }
+        let mut leaks = Leaks::default();
         let lingering = std::mem::take(&mut *self.lingering());
         for gone in lingering {
             // Likewise.
-            let _ = timeout(ABORT_GRACE, gone.cancelled()).await;
+            leaks.sockets += usize::from(timeout(ABORT_GRACE, gone.cancelled()).await.is_err());
         }
-        let report = DrainReport { drained: open - rest.min(open), aborted: rest, failure: None };
+        leaks.connections = self.live();
+        let drained = open - rest.min(open);
+        let report = DrainReport { drained, aborted: rest, failure: None, leaks };
         debug!(service = %self.service.name, %report, "stopped");
         report
     }

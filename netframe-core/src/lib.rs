@@ -51,6 +51,7 @@ mod info;
 #[cfg(unix)]
 mod inherited;
 mod io;
+mod leaks;
 mod limits;
 mod listener;
 mod mailbox;
@@ -110,6 +111,7 @@ pub use self::group::{Delivery, Group, GroupLimits, GroupStats, Member, Message,
 pub use self::handle::{Handle, TryWriteError};
 pub use self::info::{ConnectionId, ConnectionInfo, Extensions};
 pub use self::io::{AnyIo, BoxFuture, Io, Layer, Layered};
+pub use self::leaks::Leaks;
 pub use self::limits::{AtLimit, LimitError, Limits, MinRate, Quota, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};

@@ -2,7 +2,7 @@
 //! compared to.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -299,7 +299,7 @@ impl World {
 
     /// The next bytes of the output, if they are taken.
     fn output(&self, len: usize) -> Vec<u8> {
-        stream(self.model.accepted, len).collect()
+        stream(self.model.accepted, len).to_vec()
     }
 
     fn enter(&mut self, event: Event) {
@@ -310,7 +310,7 @@ impl World {
         model.noted = event == Event::Notified;
         let expected = model.received - model.ahead - model.consumed;
         assert_eq!(self.data.len() as u64, expected, "{event:?}: bytes are lost or twice there");
-        assert!(stream(model.consumed, self.data.len()).eq(self.data.iter().copied()));
+        assert!(self.data == stream(model.consumed, self.data.len()));
         self.offered = self.data.len();
         self.handler = Some(event);
     }
@@ -378,7 +378,7 @@ impl World {
                     assert!(self.model.wants_data() && self.model.ahead == 0 && !self.pending);
                     if let Some(len) = self.read(MAX_DELIVERY, &mut blocked) {
                         self.core.received(len);
-                        self.data.extend(stream(self.model.received, len));
+                        self.data.extend_from_slice(stream(self.model.received, len));
                         self.model.received += len as u64;
                         self.fresh = true;
                         return self.enter(Event::Data);
@@ -388,7 +388,7 @@ impl World {
                     assert!(self.model.watch_eof && !self.model.closing);
                     assert!(self.pending || !self.model.wants_data(), "the protocol takes it");
                     if let Some(len) = self.read(self.core.room_ahead(), &mut blocked) {
-                        let bytes = stream(self.model.received, len).collect();
+                        let bytes = stream(self.model.received, len).into();
                         self.core.received_ahead(bytes).wake();
                         self.model.received += len as u64;
                         self.model.ahead += len as u64;
@@ -459,8 +459,8 @@ impl World {
     fn flush(&mut self, blocked: &mut Blocked) {
         assert!(self.model.queued > 0 && !self.model.aborted, "there is nothing to flush");
         let mut queue = self.core.start_flush();
-        let offered: Vec<u8> =
-            queue.with_slices(|slices| slices.iter().flat_map(|s| s.iter().copied()).collect());
+        let offered: Vec<u8> = queue
+            .with_slices(|slices| slices.iter().map(|slice| &**slice).collect::<Vec<_>>().concat());
         let taken = offered.len().min(self.room);
         assert!(!offered.is_empty(), "the queue is not where it is counted");
         for len in std::mem::take(&mut self.in_flush) {
@@ -470,7 +470,7 @@ impl World {
             self.core.finish_flush(queue, &Sent::NOTHING, false, &self.limits).wake();
             return self.reset();
         }
-        assert!(stream(self.model.sent, taken).eq(offered[..taken].iter().copied()), "{offered:?}");
+        assert!(*stream(self.model.sent, taken) == offered[..taken], "{offered:?}");
         self.room -= taken;
         self.tells_room |= taken < offered.len();
         blocked.write |= taken == 0;
@@ -618,8 +618,13 @@ impl World {
 }
 
 /// Bytes of a stream from its `start`th on, which say where they are.
-fn stream(start: u64, len: usize) -> impl Iterator<Item = u8> {
-    (start..start + len as u64).map(|at| (at % 251) as u8)
+fn stream(start: u64, len: usize) -> &'static [u8] {
+    const PERIOD: usize = 251;
+    // More than anything that is asked for at once.
+    static BYTES: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..MAX_UNREAD).map(|at| (at % PERIOD) as u8).collect());
+    let start = (start % PERIOD as u64) as usize;
+    &BYTES[start..start + len]
 }
 
 /// What takes over.

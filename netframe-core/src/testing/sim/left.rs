@@ -31,7 +31,7 @@ impl World {
 /// What is held of a service that is over.
 fn held(service: &Arc<Service>) -> Option<String> {
     let name = &service.name;
-    let permits = service.permits.live();
+    let permits = service.permits.taken();
     if permits > 0 {
         return Some(format!("{permits} permits of {name} are left behind"));
     }
@@ -137,7 +137,8 @@ mod tests {
             }
         };
         tokio::join!(biased; net.trouble("server", &names, 5), watch);
-        part.stop_accepting().await;
+        part.stop();
+        part.accepted().await;
         let overflows = Stats::new(&ready.service, []).closed(CloseKind::Overflow);
         part.drain(Instant::now() + Duration::from_secs(5)).await;
         for reader in readers {
