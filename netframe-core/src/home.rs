@@ -253,12 +253,12 @@ impl Home {
         }
     }
 
-    /// Looks at the connections that are due; returns when the next one is.
-    fn expire(&self) -> Option<Instant> {
+    /// Looks at the connections that are due; returns when the next one is. `due` is empty, and kept so that
+    /// it is allocated once.
+    fn expire(&self, due: &mut Vec<(Key, Arc<Shared>)>) -> Option<Instant> {
         let now = self.now();
-        let mut due = Vec::new();
-        self.timers().wheel.expire(now, &mut due);
-        for (_, shared) in due {
+        self.timers().wheel.expire(now, due);
+        for (_, shared) in due.drain(..) {
             shared.look(now);
         }
         let mut timers = self.timers();
@@ -301,7 +301,8 @@ impl fmt::Debug for Home {
 /// keeps the home, but there is nothing to be timed any more.
 async fn run_timers(home: Weak<Home>, alarm: Arc<Notify>) {
     let open = |home: &Arc<Home>| !home.closed.load(Ordering::SeqCst);
-    while let Some(next) = home.upgrade().filter(open).map(|home| home.expire()) {
+    let mut due = Vec::new();
+    while let Some(next) = home.upgrade().filter(open).map(|home| home.expire(&mut due)) {
         let woken = alarm.notified();
         match next {
             None => woken.await,

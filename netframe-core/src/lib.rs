@@ -66,6 +66,7 @@ mod resolve;
 mod server;
 mod service;
 mod sessions;
+mod shaping;
 mod shared;
 mod stream;
 mod sync;

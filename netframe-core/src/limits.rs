@@ -74,6 +74,31 @@ pub struct Limits {
     /// a single larger write that began below the mark.
     #[serde(with = "size")]
     pub hard_cap: usize,
+    /// Bytes of one connection that are read in a second, and as many at once after a second's silence,
+    /// or at first. Beyond that it is not read from: its bytes wait in the kernel, whose window closes,
+    /// so that the peer is slowed and nothing is lost. Default unlimited.
+    ///
+    /// This and the next three are for streams; datagrams, of which only some could be dropped, are
+    /// refused. Bytes are those of the connection: what a layer such as TLS adds is not counted. A
+    /// connection is held back for at most a second at a time, and goes on within 100 ms of when it
+    /// may, unless others share the rate. The time for which it is held back counts to no timeout:
+    /// neither its peer nor its protocol is to blame. What is thrown away after the FIN of a close is
+    /// not held back.
+    #[serde(with = "rate")]
+    pub read_rate: Quota,
+    /// Bytes of one connection that are sent in a second, likewise; beyond that they wait in its queue,
+    /// with the watermarks and the cap that this has. A close sends all of them at this rate, unless the
+    /// deadline of a drain comes first. Default unlimited.
+    #[serde(with = "rate")]
+    pub write_rate: Quota,
+    /// Bytes that all connections of the service together read in a second, over all its endpoints and
+    /// workers, likewise. While there are more than may be read, each connection gets about the same of
+    /// it, and none starves. Default unlimited.
+    #[serde(with = "rate")]
+    pub service_read_rate: Quota,
+    /// Bytes that they send in a second, likewise. Default unlimited.
+    #[serde(with = "rate")]
+    pub service_write_rate: Quota,
     /// Bytes a protocol may leave unconsumed while it waits for more. Default 64 KiB; a connection
     /// holds at most this and one delivery of 64 KiB.
     #[serde(with = "size")]
@@ -110,6 +135,10 @@ impl Default for Limits {
             high_watermark: 64 * 1024,
             low_watermark: 16 * 1024,
             hard_cap: 1024 * 1024,
+            read_rate: Quota::Unlimited,
+            write_rate: Quota::Unlimited,
+            service_read_rate: Quota::Unlimited,
+            service_write_rate: Quota::Unlimited,
             max_pending: 64 * 1024,
             idle_timeout: Timeout::from_secs(300),
             close_timeout: Timeout::from_secs(10),
@@ -143,7 +172,10 @@ impl Limits {
             ("max_connections_per_peer", self.max_connections_per_peer),
             ("accept_rate", self.accept_rate),
             ("accept_rate_per_peer", self.accept_rate_per_peer),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.rates())
+        {
             if quota == Quota::AtMost(0) {
                 return Err(LimitError::Zero { name });
             }
@@ -180,6 +212,22 @@ impl Limits {
         }
         Ok(())
     }
+
+    /// The rates at which bytes move, by name.
+    fn rates(&self) -> [(&'static str, Quota); 4] {
+        [
+            ("read_rate", self.read_rate),
+            ("write_rate", self.write_rate),
+            ("service_read_rate", self.service_read_rate),
+            ("service_write_rate", self.service_write_rate),
+        ]
+    }
+
+    /// The first limit by which streams are shaped, if there is one.
+    pub(crate) fn shaped_by(&self) -> Option<&'static str> {
+        let limited = self.rates().into_iter().find(|(_, rate)| *rate != Quota::Unlimited);
+        limited.map(|(name, _)| name)
+    }
 }
 
 /// What becomes of a newcomer when a service is full. Sessions of datagrams have a rule of their own:
@@ -203,7 +251,7 @@ pub enum AtLimit {
 
 /// So many, or any number: unlimited is said in words, not with a zero.
 ///
-/// In a configuration file it is a number, or `"unlimited"`.
+/// In a configuration file it is a number, or `"unlimited"`; a number of bytes may be text with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
     /// At most this many.
@@ -395,6 +443,30 @@ mod size {
 
     pub(super) fn serialize<S: Serializer>(size: &usize, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&(SIZE.write)(*size))
+    }
+}
+
+/// A number of bytes in a second, or text with a unit, or unlimited.
+mod rate {
+    use super::{Deserialize, Deserializer, Quota, SIZE, Serialize, Serializer, Value};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Quota, D::Error> {
+        let bytes = |text: &str| (SIZE.read)(text).map(Quota::AtMost);
+        let rate = match Value::deserialize(d)? {
+            Value::Number(number) => bytes(&number.to_string()),
+            Value::Text(text) if text == "unlimited" => Some(Quota::Unlimited),
+            Value::Text(text) => bytes(&text),
+            Value::Other(_) => None,
+        };
+        let expected = || format!("expected {} in a second, or `unlimited`", SIZE.expected);
+        rate.ok_or_else(|| serde::de::Error::custom(expected()))
+    }
+
+    pub(super) fn serialize<S: Serializer>(rate: &Quota, s: S) -> Result<S::Ok, S::Error> {
+        match rate {
+            Quota::AtMost(bytes) => s.serialize_str(&(SIZE.write)(*bytes)),
+            Quota::Unlimited => rate.serialize(s),
+        }
     }
 }
 

@@ -459,8 +459,9 @@ impl World {
     fn flush(&mut self, blocked: &mut Blocked) {
         assert!(self.model.queued > 0 && !self.model.aborted, "there is nothing to flush");
         let mut queue = self.core.start_flush();
-        let offered: Vec<u8> =
-            queue.with_slices(|slices| slices.iter().flat_map(|s| s.iter().copied()).collect());
+        let offered: Vec<u8> = queue.with_slices(usize::MAX, |slices| {
+            slices.iter().flat_map(|s| s.iter().copied()).collect()
+        });
         let taken = offered.len().min(self.room);
         assert!(!offered.is_empty(), "the queue is not where it is counted");
         for len in std::mem::take(&mut self.in_flush) {
