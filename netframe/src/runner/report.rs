@@ -23,6 +23,7 @@ pub(super) fn log(service: &ServiceStatus, when: &str) {
         ("too fast", stats.refused_too_fast),
         ("shed", stats.shed),
     ];
+    let held_back = [("reads", stats.reads_held_back), ("writes", stats.writes_held_back)];
     info!(
         target: TARGET,
         name,
@@ -34,6 +35,7 @@ pub(super) fn log(service: &ServiceStatus, when: &str) {
         bytes_in = stats.bytes_in,
         bytes_out = stats.bytes_out,
         highest_queue = stats.highest_queue,
+        held_back = counts(held_back),
         missed = stats.missed,
         closed = counts(stats.closed_by_kind()),
         datagrams = counts(stats.datagrams.counts()),
