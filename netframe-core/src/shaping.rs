@@ -1,6 +1,9 @@
 //! [`Shaping`]: how fast the bytes of a service and of its connections may move, as token buckets. A
 //! [`Lane`] is one direction of one connection: it asks its own bucket, then that of the service.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -13,8 +16,9 @@ use crate::limits::{Limits, Quota};
 use crate::sync::{AtomicU64, AtomicUsize};
 
 /// The longest wait before a connection asks again: what it waits for may come sooner than it seemed,
-/// as others end, and a reset is seen by then.
-const MAX_WAIT: Duration = Duration::from_secs(1);
+/// as others end, and a reset is seen by then. Within it no shared bucket runs over, whose connections
+/// all wait.
+const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// Bytes that a connection waits for where several share a bucket: below, each would be woken for next
 /// to nothing.
@@ -47,9 +51,10 @@ impl Shaping {
     /// `None` if every rate is unlimited.
     pub(crate) fn new(limits: &Limits) -> Option<Self> {
         limits.shaped_by()?;
+        let now = Instant::now();
         let rates = |own: Quota, shared: Quota| Rates {
             own: own.at_most().map(|rate| rate as u64),
-            shared: shared.at_most().map(|rate| Arc::new(SharedBucket::new(rate as u64))),
+            shared: shared.at_most().map(|rate| Arc::new(SharedBucket::new(rate as u64, now))),
         };
         let lanes = [
             rates(limits.read_rate, limits.service_read_rate),
@@ -62,9 +67,11 @@ impl Shaping {
     pub(crate) fn lanes(&self, now: Instant) -> [Lane; 2] {
         self.lanes.each_ref().map(|rates| Lane {
             own: rates.own.map(|rate| Bucket::new(rate, now)),
-            shared: rates.shared.clone(),
+            shared: rates
+                .shared
+                .clone()
+                .map(|shared| (shared, Part { shared_until: a_second_before(now), waits: false })),
             granted: 0,
-            waits_since: None,
         })
     }
 }
@@ -92,10 +99,17 @@ impl Bucket {
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
+    /// The time in which the rate allows so many bytes.
+    fn time_of(&self, bytes: u64) -> Duration {
+        let nanos = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(self.rate));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     fn allowed(&self, now: Instant) -> u64 {
         self.worth(now.saturating_duration_since(self.since))
     }
 
+    #[cfg(test)]
     fn available(&self, now: Instant) -> u64 {
         let allowed = self.allowed(now);
         let given = self.given.load(Ordering::Relaxed).max(allowed);
@@ -125,51 +139,63 @@ impl Bucket {
     /// The time until there is a byte.
     fn wait(&self, now: Instant) -> Duration {
         let place = self.given.load(Ordering::Relaxed).saturating_sub(self.rate) + 1;
-        let nanos = (u128::from(place) * 1_000_000_000).div_ceil(u128::from(self.rate));
-        let at = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        at.saturating_sub(now.saturating_duration_since(self.since))
+        self.time_of(place).saturating_sub(now.saturating_duration_since(self.since))
     }
 }
 
 /// The bucket that the connections of a service have in common, over all workers.
 ///
-/// While some wait, nobody takes more than its share: of what the rate has brought since it took the
-/// last time, or of what there is, whichever is more, the part of one among those that wait. So no
-/// connection starves, however the others are timed, and nothing is left unused when some stop.
+/// Who could move more than it was given waits. While others do, a connection is given its share: its
+/// part, as one of those that want any, of what the rate has brought since it had its last one. What it
+/// does not take at once is kept, so that none starves, and all get the same, however often each of
+/// them asks. Who comes new, or back, has a share of the last second.
 struct SharedBucket {
     bucket: Bucket,
-    /// Connections that wait, or have been given less than they could move.
+    /// Connections that wait.
     waiting: AtomicUsize,
 }
 
+/// What a connection has of a shared bucket.
+#[derive(Debug)]
+struct Part {
+    /// The time up to which it has had its share.
+    shared_until: Instant,
+    waits: bool,
+}
+
 impl SharedBucket {
-    fn new(rate: u64) -> Self {
-        Self { bucket: Bucket::new(rate, Instant::now()), waiting: AtomicUsize::new(0) }
+    fn new(rate: u64, now: Instant) -> Self {
+        Self { bucket: Bucket::new(rate, now), waiting: AtomicUsize::new(0) }
     }
 
-    /// Takes up to so many bytes for a connection that may have been waiting.
-    fn take(&self, wanted: u64, waits_since: &mut Option<Instant>, now: Instant) -> u64 {
-        let waiting = self.waiting.load(Ordering::Relaxed) as u64;
-        let available = self.bucket.available(now);
-        let share = match *waits_since {
-            Some(since) => {
-                let waiting = waiting.max(1);
-                let earned = self.bucket.worth(now.saturating_duration_since(since));
-                earned.max(available) / waiting
-            }
-            None => available / (waiting + 1),
-        };
+    /// Takes up to so many bytes.
+    fn take(&self, wanted: u64, part: &mut Part, now: Instant) -> u64 {
+        let sharers = self.sharers(part);
+        if !part.waits {
+            part.shared_until = part.shared_until.max(a_second_before(now));
+        }
+        let time = now.saturating_duration_since(part.shared_until);
+        let share = if sharers > 1 { self.bucket.worth(time) / sharers } else { wanted };
         let taken = self.bucket.take(wanted.min(share), now);
-        match waits_since {
-            Some(since) if taken > 0 => *since = now,
-            Some(_) => {}
-            None if taken == 0 => {
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-                *waits_since = Some(now);
-            }
-            None => {}
+        part.shared_until = (part.shared_until + self.bucket.time_of(taken * sharers)).min(now);
+        if taken < wanted && !part.waits {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            part.waits = true;
         }
         taken
+    }
+
+    /// Gives bytes back that did not move, and the share that they were.
+    fn give_back(&self, bytes: u64, part: &mut Part) {
+        self.bucket.give_back(bytes);
+        let share = self.bucket.time_of(bytes * self.sharers(part));
+        part.shared_until = part.shared_until.checked_sub(share).unwrap_or(part.shared_until);
+    }
+
+    /// How many want any, this one included.
+    fn sharers(&self, part: &Part) -> u64 {
+        let others = self.waiting.load(Ordering::Relaxed) as u64;
+        if part.waits { others.max(1) } else { others + 1 }
     }
 
     /// The time until it is worth to ask again.
@@ -177,25 +203,27 @@ impl SharedBucket {
         let rate = self.bucket.rate;
         let share = (rate / SHARES_PER_SECOND).clamp(1, MAX_SHARE);
         let waiting = self.waiting.load(Ordering::Relaxed).max(1) as u64;
-        Duration::from_secs_f64((waiting * share) as f64 / rate as f64)
+        self.bucket.time_of(waiting * share)
     }
 
     /// A connection waits no more.
-    fn leave(&self, waits_since: &mut Option<Instant>) {
-        if waits_since.take().is_some() {
+    fn leave(&self, part: &mut Part) {
+        if mem::take(&mut part.waits) {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
+fn a_second_before(now: Instant) -> Instant {
+    now.checked_sub(Duration::from_secs(1)).unwrap_or(now)
+}
+
 /// One direction of one connection.
 pub(crate) struct Lane {
     own: Option<Bucket>,
-    shared: Option<Arc<SharedBucket>>,
-    /// Bytes that were taken from the buckets and have not moved yet.
+    shared: Option<(Arc<SharedBucket>, Part)>,
+    /// Bytes that were taken from the buckets, while they are being moved.
     granted: u64,
-    /// When it began to wait for the shared bucket, or was last given something from it.
-    waits_since: Option<Instant>,
 }
 
 impl Lane {
@@ -205,11 +233,8 @@ impl Lane {
     ///
     /// None: the time after which to ask again.
     pub(crate) fn take(&mut self, wanted: usize, now: Instant) -> Result<usize, Duration> {
-        let wanted = wanted as u64;
-        if self.granted == 0 {
-            self.granted = self.ask(wanted, now).map_err(|wait| wait.min(MAX_WAIT))?;
-        }
-        Ok(self.granted.min(wanted) as usize) // no more than was wanted
+        self.granted = self.ask(wanted as u64, now).map_err(|wait| wait.min(MAX_WAIT))?;
+        Ok(self.granted as usize) // no more than was wanted
     }
 
     fn ask(&mut self, wanted: u64, now: Instant) -> Result<u64, Duration> {
@@ -222,8 +247,8 @@ impl Lane {
                 return Err(wait);
             }
         }
-        if let Some(shared) = &self.shared {
-            let taken = shared.take(granted, &mut self.waits_since, now);
+        if let Some((shared, part)) = &mut self.shared {
+            let taken = shared.take(granted, part, now);
             if let Some(own) = &self.own {
                 own.give_back(granted - taken);
             }
@@ -241,8 +266,8 @@ impl Lane {
         if let Some(own) = &self.own {
             own.give_back(unused);
         }
-        if let Some(shared) = &self.shared {
-            shared.bucket.give_back(unused);
+        if let Some((shared, part)) = &mut self.shared {
+            shared.give_back(unused, part);
         }
         if !more {
             self.rest();
@@ -251,8 +276,8 @@ impl Lane {
 
     /// It waits for the shared bucket no more.
     pub(crate) fn rest(&mut self) {
-        if let Some(shared) = &self.shared {
-            shared.leave(&mut self.waits_since);
+        if let Some((shared, part)) = &mut self.shared {
+            shared.leave(part);
         }
     }
 }

@@ -146,10 +146,7 @@ pub(super) fn poll_flush(
     shared.arm(&mut core);
     let more = sent.taken == max && core.queued() > 0;
     drop(core);
-    // What a stream has not taken it is offered again: some rely on that.
-    if sent.taken > 0 {
-        shared.moved(Direction::Write, sent.taken, more);
-    }
+    shared.moved(Direction::Write, sent.taken, more);
     drained.wake();
     failed.unwrap_or_default().wake();
 }
