@@ -12,20 +12,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::limits::{Limits, Quota};
+use crate::limits::{Limits, MAX_DELIVERY, Quota};
 use crate::sync::{AtomicU64, AtomicUsize};
 
-/// The longest wait before a connection asks again: what it waits for may come sooner than it seemed,
-/// as others end, and a reset is seen by then. Within it no shared bucket runs over, whose connections
-/// all wait.
+/// The longest wait before a connection asks again: its turn comes sooner when others have gone.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
-/// Bytes that a connection waits for where several share a bucket: below, each would be woken for next
-/// to nothing.
-const MAX_SHARE: u64 = 1024;
-
-/// Times in a second that a lone connection waits for a share of a bucket, at least.
-const SHARES_PER_SECOND: u64 = 32;
+/// Bytes that a connection waits for where many share a bucket, if the rate has as many in an eighth of
+/// a second: each would be woken for next to nothing.
+const MIN_TURN: u64 = 512;
 
 /// A direction in which bytes move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +62,7 @@ impl Shaping {
     pub(crate) fn lanes(&self, now: Instant) -> [Lane; 2] {
         self.lanes.each_ref().map(|rates| Lane {
             own: rates.own.map(|rate| Bucket::new(rate, now)),
-            shared: rates
-                .shared
-                .clone()
-                .map(|shared| (shared, Part { shared_until: a_second_before(now), waits: false })),
+            shared: rates.shared.clone().map(|shared| (shared, Place::default())),
             granted: 0,
         })
     }
@@ -131,6 +123,24 @@ impl Bucket {
         }
     }
 
+    /// Takes so many bytes, or none; says whether it did.
+    fn take_all(&self, wanted: u64, now: Instant) -> bool {
+        let taken = self.take(wanted, now);
+        if taken < wanted {
+            self.give_back(taken);
+        }
+        taken == wanted
+    }
+
+    /// Takes bytes before there are any; returns the time until there would have been so many.
+    fn take_ahead(&self, bytes: u64, now: Instant) -> Duration {
+        let allowed = self.allowed(now);
+        let update = |given: u64| Some(given.max(allowed) + bytes);
+        let given = self.given.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        let given = given.unwrap_or_else(|given| given).max(allowed) + bytes;
+        self.until(given, now)
+    }
+
     /// Gives bytes back that were taken and did not move.
     fn give_back(&self, bytes: u64) {
         self.given.fetch_sub(bytes, Ordering::Relaxed);
@@ -138,29 +148,40 @@ impl Bucket {
 
     /// The time until there is a byte.
     fn wait(&self, now: Instant) -> Duration {
-        let place = self.given.load(Ordering::Relaxed).saturating_sub(self.rate) + 1;
-        self.time_of(place).saturating_sub(now.saturating_duration_since(self.since))
+        self.until(self.given.load(Ordering::Relaxed) + 1, now)
+    }
+
+    /// The time until so many bytes may have been given out since the beginning.
+    fn until(&self, given: u64, now: Instant) -> Duration {
+        let time = self.time_of(given.saturating_sub(self.rate));
+        time.saturating_sub(now.saturating_duration_since(self.since))
     }
 }
 
 /// The bucket that the connections of a service have in common, over all workers.
 ///
-/// Who could move more than it was given waits. While others do, a connection is given its share: its
-/// part, as one of those that want any, of what the rate has brought since it had its last one. What it
-/// does not take at once is kept, so that none starves, and all get the same, however often each of
-/// them asks. Who comes new, or back, has a share of the last second.
+/// Who finds it empty queues for a turn: it takes its bytes ahead of the time, which puts its turn
+/// behind those of all who did so before, and they are its own. So turns come round, of about the same
+/// size for all, and nobody starves, however often and in which order each of them asks.
 struct SharedBucket {
     bucket: Bucket,
-    /// Connections that wait.
+    /// Connections that wait for their turn.
     waiting: AtomicUsize,
 }
 
 /// What a connection has of a shared bucket.
+#[derive(Debug, Default)]
+struct Place {
+    turn: Option<Turn>,
+    /// It has had its turn, and queues for another one while others wait.
+    served: bool,
+}
+
+/// So many bytes, from a time on.
 #[derive(Debug)]
-struct Part {
-    /// The time up to which it has had its share.
-    shared_until: Instant,
-    waits: bool,
+struct Turn {
+    bytes: u64,
+    at: Instant,
 }
 
 impl SharedBucket {
@@ -169,59 +190,79 @@ impl SharedBucket {
     }
 
     /// Takes up to so many bytes.
-    fn take(&self, wanted: u64, part: &mut Part, now: Instant) -> u64 {
-        let sharers = self.sharers(part);
-        if !part.waits {
-            part.shared_until = part.shared_until.max(a_second_before(now));
+    ///
+    /// # Errors
+    ///
+    /// None: the time until its turn.
+    fn take(&self, wanted: u64, place: &mut Place, now: Instant) -> Result<u64, Duration> {
+        if let Some(turn) = &mut place.turn {
+            if turn.at > now {
+                // Others may have gone, and left what they had taken.
+                if !self.bucket.take_all(turn.bytes, now) {
+                    return Err(turn.at - now);
+                }
+                self.bucket.give_back(turn.bytes);
+                turn.at = now;
+            }
+            let taken = turn.bytes.min(wanted);
+            turn.bytes -= taken;
+            if turn.bytes == 0 {
+                self.leave(place);
+            }
+            place.served = true;
+            return Ok(taken);
         }
-        let time = now.saturating_duration_since(part.shared_until);
-        let share = if sharers > 1 { self.bucket.worth(time) / sharers } else { wanted };
-        let taken = self.bucket.take(wanted.min(share), now);
-        part.shared_until = (part.shared_until + self.bucket.time_of(taken * sharers)).min(now);
-        if taken < wanted && !part.waits {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-            part.waits = true;
+        let sharers = self.waiting.load(Ordering::Relaxed) as u64 + 1;
+        let turn = self.turn(sharers);
+        let most = match sharers {
+            1 => wanted,
+            _ if place.served => 0,
+            _ => wanted.min(turn),
+        };
+        let taken = self.bucket.take(most, now);
+        if taken > 0 {
+            place.served = true;
+            return Ok(taken);
         }
-        taken
+        // As much as can be read at once may be less than there is.
+        let bytes = if wanted < MAX_DELIVERY as u64 { turn.min(wanted) } else { turn };
+        let wait = self.bucket.take_ahead(bytes, now);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        place.turn = Some(Turn { bytes, at: now + wait });
+        Err(wait)
     }
 
-    /// Gives bytes back that did not move, and the share that they were.
-    fn give_back(&self, bytes: u64, part: &mut Part) {
-        self.bucket.give_back(bytes);
-        let share = self.bucket.time_of(bytes * self.sharers(part));
-        part.shared_until = part.shared_until.checked_sub(share).unwrap_or(part.shared_until);
+    /// Bytes of one turn, while so many share: all turns together are an eighth of a second, or more
+    /// where single ones would be next to nothing.
+    fn turn(&self, sharers: u64) -> u64 {
+        let round = self.bucket.rate / 8;
+        let turn = match sharers {
+            1 => self.bucket.rate / 32,
+            _ => (round / sharers).max(round.min(MIN_TURN)),
+        };
+        turn.max(1)
     }
 
-    /// How many want any, this one included.
-    fn sharers(&self, part: &Part) -> u64 {
-        let others = self.waiting.load(Ordering::Relaxed) as u64;
-        if part.waits { others.max(1) } else { others + 1 }
+    /// A connection has nothing more to move for now.
+    fn rest(&self, place: &mut Place) {
+        if let Some(turn) = &place.turn {
+            self.bucket.give_back(turn.bytes);
+        }
+        self.leave(place);
+        place.served = false;
     }
 
-    /// The time until it is worth to ask again.
-    fn wait(&self) -> Duration {
-        let rate = self.bucket.rate;
-        let share = (rate / SHARES_PER_SECOND).clamp(1, MAX_SHARE);
-        let waiting = self.waiting.load(Ordering::Relaxed).max(1) as u64;
-        self.bucket.time_of(waiting * share)
-    }
-
-    /// A connection waits no more.
-    fn leave(&self, part: &mut Part) {
-        if mem::take(&mut part.waits) {
+    fn leave(&self, place: &mut Place) {
+        if place.turn.take().is_some() {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-fn a_second_before(now: Instant) -> Instant {
-    now.checked_sub(Duration::from_secs(1)).unwrap_or(now)
-}
-
 /// One direction of one connection.
 pub(crate) struct Lane {
     own: Option<Bucket>,
-    shared: Option<(Arc<SharedBucket>, Part)>,
+    shared: Option<(Arc<SharedBucket>, Place)>,
     /// Bytes that were taken from the buckets, while they are being moved.
     granted: u64,
 }
@@ -247,15 +288,12 @@ impl Lane {
                 return Err(wait);
             }
         }
-        if let Some((shared, part)) = &mut self.shared {
-            let taken = shared.take(granted, part, now);
+        if let Some((shared, place)) = &mut self.shared {
+            let taken = shared.take(granted, place, now);
             if let Some(own) = &self.own {
-                own.give_back(granted - taken);
+                own.give_back(granted - taken.unwrap_or(0));
             }
-            if taken == 0 {
-                return Err(shared.wait());
-            }
-            granted = taken;
+            granted = taken?;
         }
         Ok(granted)
     }
@@ -266,18 +304,18 @@ impl Lane {
         if let Some(own) = &self.own {
             own.give_back(unused);
         }
-        if let Some((shared, part)) = &mut self.shared {
-            shared.give_back(unused, part);
+        if let Some((shared, _)) = &self.shared {
+            shared.bucket.give_back(unused);
         }
         if !more {
             self.rest();
         }
     }
 
-    /// It waits for the shared bucket no more.
+    /// It has nothing more to move for now.
     pub(crate) fn rest(&mut self) {
-        if let Some((shared, part)) = &mut self.shared {
-            shared.leave(part);
+        if let Some((shared, place)) = &mut self.shared {
+            shared.rest(place);
         }
     }
 }
