@@ -78,11 +78,10 @@ pub struct Limits {
     /// or at first. Beyond that it is not read from: its bytes wait in the kernel, whose window closes,
     /// so that the peer is slowed and nothing is lost. Default unlimited.
     ///
-    /// This and the next three are for streams; datagrams, of which only some could be dropped, are
-    /// refused. Bytes are those of the connection: what a layer such as TLS adds is not counted. A
-    /// connection is held back for at most a second at a time, and goes on within 100 ms of when it
-    /// may, unless others share the rate. The time for which it is held back counts to no timeout:
-    /// neither its peer nor its protocol is to blame. What is thrown away after the FIN of a close is
+    /// This and the next three are for streams: with an endpoint of datagrams they are an error at the
+    /// start. Bytes are those of the connection: what a layer such as TLS adds is not counted. Who is
+    /// held back goes on within 100 ms of when it may. The time until then counts to no timeout:
+    /// neither the peer nor the protocol is to blame. What is thrown away after the FIN of a close is
     /// not held back.
     #[serde(with = "rate")]
     pub read_rate: Quota,
@@ -92,8 +91,8 @@ pub struct Limits {
     #[serde(with = "rate")]
     pub write_rate: Quota,
     /// Bytes that all connections of the service together read in a second, over all its endpoints and
-    /// workers, likewise. While there are more than may be read, each connection gets about the same of
-    /// it, and none starves. Default unlimited.
+    /// workers, likewise. Those that would read more take turns, of about the same size, so that none
+    /// starves. Default unlimited.
     #[serde(with = "rate")]
     pub service_read_rate: Quota,
     /// Bytes that they send in a second, likewise. Default unlimited.

@@ -270,7 +270,7 @@ pub struct Stats {
     /// The most bytes that waited in one connection's queue, because its peer did not take them or a
     /// rate held them back.
     pub highest_queue: usize,
-    /// Times that a connection was not read from for up to a second, as `read_rate` or
+    /// Times that a connection was not read from for up to half a second, as `read_rate` or
     /// `service_read_rate` had been used up.
     pub reads_held_back: u64,
     /// Times that a queue was not sent from, likewise, by `write_rate` or `service_write_rate`.
