@@ -29,6 +29,9 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 /// longer.
 pub(crate) const EVICTION: Duration = Duration::from_millis(100);
 
+/// Connections that may be due at once without an allocation each time.
+const FEW: usize = 1024;
+
 /// The connections of one service on one worker.
 pub(crate) struct Home {
     pub(crate) service: Arc<Service>,
@@ -261,6 +264,7 @@ impl Home {
         for (_, shared) in due.drain(..) {
             shared.look(now);
         }
+        due.shrink_to(FEW); // a crowd may have been due at once
         let mut timers = self.timers();
         timers.wakes_at = timers.wheel.next_tick(now);
         let ticks_left = timers.wakes_at?.wrapping_sub(now);

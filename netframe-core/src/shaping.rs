@@ -274,6 +274,7 @@ impl Lane {
     ///
     /// None: the time after which to ask again.
     pub(crate) fn take(&mut self, wanted: usize, now: Instant) -> Result<usize, Duration> {
+        debug_assert!(wanted > 0, "it is asked for when there is something to move");
         self.granted = self.ask(wanted as u64, now).map_err(|wait| wait.min(MAX_WAIT))?;
         Ok(self.granted as usize) // no more than was wanted
     }

@@ -124,8 +124,8 @@ impl Core {
         shaped.until.iter().flatten().map(|tick| until(tick.get(), now)).min()
     }
 
-    /// Takes the time for which a direction has been held back out of the timeouts that it is no fault
-    /// of anybody in.
+    /// Takes the time for which a direction has been held back out of the timeouts, as it is the fault of
+    /// nobody.
     pub(super) fn forgive(&mut self, now: Tick) {
         let read = self.flags.any(Flags::READ_HELD_BACK);
         let write = self.flags.any(Flags::WRITE_HELD_BACK);

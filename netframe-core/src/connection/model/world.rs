@@ -673,7 +673,9 @@ impl World {
 
     /// Once the peer reads and ends, and everybody returns, the connection ends.
     fn finish(&mut self) {
-        for round in 0..160 {
+        // What waits is read at its rate, a second's worth in two rounds.
+        let rounds = if self.shaped { 2000 } else { 160 };
+        for round in 0..rounds {
             if self.model.ended {
                 self.act(Op::HandleWrite(1)); // and is refused
                 return self.compare();
@@ -683,7 +685,7 @@ impl World {
             } else {
                 self.act(Op::PeerReads(1_000_000));
                 self.act(Op::PeerEnds);
-                if round == 120 {
+                if round == rounds - 40 {
                     self.act(Op::HandleClose);
                 }
                 self.act(Op::Turn);
