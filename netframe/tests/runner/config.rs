@@ -457,6 +457,19 @@ fn a_full_service_refuses_as_its_file_says() {
 }
 
 #[test]
+fn what_rates_hold_back_is_reported() {
+    let folder =
+        Folder::with(&echo("limits.read_rate = 20000\nlimits.service_write_rate = '15KiB'"));
+    let server = folder.start(&["run", "net.toml"]).listening("echo", 1);
+    let question = vec![7; 25_000];
+    assert_eq!(server.ask(&question), question);
+    server.signal("TERM");
+    let end = server.end();
+    let told = end.stderr.split_once("held_back=\"reads: ").expect(&end.stderr).1;
+    assert!(told.contains(", writes: "), "{}", end.stderr);
+}
+
+#[test]
 fn options_that_are_good_only_together_are_good() {
     let options = "options = { max_length = 2000000, max_backlog = 10000000 }";
     let check = Folder::with(&echo(options).replace("echo", "chat")).end(&["check", "net.toml"]);
