@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use netframe_core::bytes::BytesMut;
 use netframe_core::transport::mem::{MemNetwork, MemStream};
 use netframe_core::{
-    Client, CloseKind, ConnectionInfo, Error, Factory, Limits, MinRate, Protocol, Quota, Reactor,
-    Result, Server, Stream, TimeoutKind, Transport, Workers, stream_fn,
+    Client, CloseKind, ConnectionInfo, Error, Factory, Io, Limits, MinRate, Protocol, Quota,
+    Reactor, Result, Server, Stream, TimeoutKind, Transport, Workers, stream_fn,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -586,6 +586,26 @@ async fn a_request_that_is_held_back_is_answered_by_a_drain() {
     };
     let (report, ()) = tokio::join!(memory.server.shutdown(60 * SECOND), client);
     assert_eq!((report.drained, report.aborted), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_is_seen_while_a_connection_is_held_back() {
+    for reads in [false, true] {
+        let rate = Quota::AtMost(1);
+        let limits = limits(|l| if reads { l.read_rate = rate } else { l.write_rate = rate });
+        let memory = match reads {
+            true => Memory::serve(limits, Sink::default().factory()).await,
+            false => Memory::serve(limits, source).await,
+        };
+        let mut peer = memory.connect().await;
+        peer.write_all(&[7; 1000]).await.unwrap();
+        sleep(SECOND / 10).await;
+        let began = Instant::now();
+        peer.set_abort();
+        drop(peer);
+        assert_eq!(memory.ended().await, CloseKind::Reset);
+        assert!(began.elapsed() <= SECOND, "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]
