@@ -540,6 +540,24 @@ mod tests {
     }
 
     #[test]
+    fn rates_are_sizes_or_unlimited() {
+        let text = r#"{"read_rate":1000,"write_rate":"1MiB","service_read_rate":"unlimited"}"#;
+        let limits: Limits = serde_json::from_str(text).unwrap();
+        assert_eq!(limits.read_rate, Quota::AtMost(1000));
+        assert_eq!(limits.write_rate, Quota::AtMost(1 << 20));
+        assert_eq!(limits.service_read_rate, Quota::Unlimited);
+        assert_eq!(limits.shaped_by(), Some("read_rate"));
+        assert_eq!(Limits::default().shaped_by(), None);
+        let written = serde_json::to_value(&limits).unwrap();
+        assert_eq!(
+            (&written["read_rate"], &written["write_rate"]),
+            (&"1000".into(), &"1MiB".into())
+        );
+        assert_eq!(written["service_write_rate"], "unlimited");
+        assert_eq!(serde_json::from_value::<Limits>(written).unwrap(), limits);
+    }
+
+    #[test]
     fn configuration_is_refused_with_what_is_expected() {
         let refusal = |text: &str| serde_json::from_str::<Limits>(text).unwrap_err().to_string();
         let size = "expected bytes from 1 to 2147483647, such as `65536`, `64KiB` or `1MiB`";
@@ -569,6 +587,7 @@ mod tests {
         assert!(error(|l| l.low_watermark = 1 << 20).contains("`high_watermark` (65536)"));
         assert!(error(|l| l.hard_cap = 1000).starts_with("`high_watermark` (65536)"));
         assert!(error(|l| l.accept_rate = Quota::AtMost(0)).starts_with("`accept_rate` is 0"));
+        assert!(error(|l| l.write_rate = Quota::AtMost(0)).starts_with("`write_rate` is 0"));
         assert!(error(|l| l.peer_prefix_v4 = 33).contains("have 32 bits; set at most 32"));
     }
 }

@@ -76,6 +76,11 @@ proptest! {
         prop_assert_eq!(sum, rate + bucket.worth(now - start));
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
     /// Connections that always have something to send, which ask again when they were told to, late by
     /// a tick or two.
     #[test]
@@ -234,6 +239,9 @@ fn what_was_not_used_of_a_share_is_kept() {
         // A round of the ten is half a second.
         assert!(queued <= 6 * 50, "{queued} bytes wait at {step}");
     }
+    // What it gives back of its turns is not lost.
+    let moved: u64 = greedy.iter().map(|peer| peer.moved).sum();
+    assert!(moved >= 100 * (10_000 - 500) * 98 / 100, "{moved} bytes");
 }
 
 #[test]
