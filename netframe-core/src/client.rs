@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use crate::addr::Addr;
-use crate::bind::{carries_streams, connector};
+use crate::bind::{can_shape, carries_streams, connector};
 use crate::close_reason::CloseReason;
 use crate::driver::Conn;
 use crate::endpoint::{Endpoint, EndpointKind};
@@ -229,6 +229,7 @@ impl ClientBuilder {
 
     fn dialer_over(self, endpoint: Endpoint, connector: Box<dyn Connect>) -> Result<Dialer, Error> {
         self.limits.validate()?;
+        can_shape(&endpoint, endpoint.kind().is_datagram(), &self.limits)?;
         let Self { factory, limits, network, .. } = self;
         Ok(Dialer { endpoint, connector, factory, limits, network })
     }

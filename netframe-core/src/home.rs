@@ -30,6 +30,9 @@ pub(crate) const ABORT_GRACE: Duration = Duration::from_secs(1);
 /// longer.
 pub(crate) const EVICTION: Duration = Duration::from_millis(100);
 
+/// Connections that may be due at once without an allocation each time.
+const FEW: usize = 1024;
+
 /// The connections of one service on one worker.
 pub(crate) struct Home {
     pub(crate) service: Arc<Service>,
@@ -260,14 +263,15 @@ impl Home {
         }
     }
 
-    /// Looks at the connections that are due; returns when the next one is.
-    fn expire(&self) -> Option<Instant> {
+    /// Looks at the connections that are due; returns when the next one is. `due` is empty, and kept so that
+    /// it is allocated once.
+    fn expire(&self, due: &mut Vec<(Key, Arc<Shared>)>) -> Option<Instant> {
         let now = self.now();
-        let mut due = Vec::new();
-        self.timers().wheel.expire(now, &mut due);
-        for (_, shared) in due {
+        self.timers().wheel.expire(now, due);
+        for (_, shared) in due.drain(..) {
             shared.look(now);
         }
+        due.shrink_to(FEW); // a crowd may have been due at once
         let mut timers = self.timers();
         timers.wakes_at = timers.wheel.next_tick(now);
         let ticks_left = timers.wakes_at?.wrapping_sub(now);
@@ -308,7 +312,8 @@ impl fmt::Debug for Home {
 /// keeps the home, but there is nothing to be timed any more.
 async fn run_timers(home: Weak<Home>, alarm: Arc<Notify>) {
     let open = |home: &Arc<Home>| !home.closed.load(Ordering::SeqCst);
-    while let Some(next) = home.upgrade().filter(open).map(|home| home.expire()) {
+    let mut due = Vec::new();
+    while let Some(next) = home.upgrade().filter(open).map(|home| home.expire(&mut due)) {
         let woken = alarm.notified();
         match next {
             None => woken.await,

@@ -68,6 +68,7 @@ mod resolve;
 mod server;
 mod service;
 mod sessions;
+mod shaping;
 mod shared;
 mod stream;
 mod sync;

@@ -272,6 +272,7 @@ impl ServerBuilder {
         for place in &self.places {
             if let Place::Endpoint(endpoint) = place {
                 bind::check(endpoint, self.factory.needs())?;
+                bind::can_shape(endpoint, endpoint.kind().is_datagram(), &self.limits)?;
             }
         }
         Ok(())
@@ -311,6 +312,13 @@ impl ServerBuilder {
                 },
                 Place::Listener(listener) => BoundPlace::new(None, vec![Bound::custom(listener)]),
             });
+        }
+        for place in &places {
+            if let Some(asked) = &place.asked {
+                // An inherited socket has told by now what it carries.
+                let is_datagram = place.bound.iter().any(Bound::is_datagram);
+                bind::can_shape(asked, is_datagram, &self.limits)?;
+            }
         }
         let bound = || places.iter().flat_map(|place| &place.bound);
         let endpoints: Vec<_> = bound().map(Bound::endpoint).collect();

@@ -16,6 +16,7 @@ use crate::budget::{Budget, Process};
 use crate::close_reason::{CloseKind, CloseReason, Side};
 use crate::leaks::Leaks;
 use crate::limits::Limits;
+use crate::shaping::{Direction, Shaping};
 use crate::sync::{AtomicUsize, Mutex};
 
 /// One service, over all its endpoints and workers.
@@ -26,6 +27,8 @@ pub(crate) struct Service {
     pub(crate) permits: Permits,
     pub(crate) admission: Option<Admission>,
     pub(crate) pace: Pace,
+    /// `None` if no rate is limited.
+    pub(crate) shaping: Option<Shaping>,
     pub(crate) refusals: Refusals,
     pub(crate) counters: Counters,
 }
@@ -47,6 +50,7 @@ impl Service {
             permits: Permits { own: Count::new(limits.max_connections), process },
             admission: Admission::new(&limits),
             pace: Pace::new(limits.accept_rate),
+            shaping: Shaping::new(&limits),
             refusals: Refusals::new(refusal),
             limits,
             counters: Counters::default(),
@@ -226,6 +230,8 @@ pub(crate) struct Counters {
     pub(crate) shed: AtomicU64,
     pub(crate) missed: AtomicU64,
     highest_queue: AtomicUsize,
+    /// By direction.
+    pub(crate) held_back: [AtomicU64; 2],
     pub(crate) datagrams: DatagramCounters,
     closed: [[AtomicU64; Side::ALL.len()]; CloseKind::COUNT],
     close_timeouts: AtomicU64,
@@ -303,8 +309,14 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes sent, likewise.
     pub bytes_out: u64,
-    /// The most bytes that waited in one connection's queue because its peer did not take them.
+    /// The most bytes that waited in one connection's queue, because its peer did not take them or a
+    /// rate held them back.
     pub highest_queue: usize,
+    /// Times that a connection was not read from for up to half a second, as `read_rate` or
+    /// `service_read_rate` had been used up.
+    pub reads_held_back: u64,
+    /// Times that a queue was not sent from, likewise, by `write_rate` or `service_write_rate`.
+    pub writes_held_back: u64,
     /// Messages of a [`Group`](crate::Group) that a connection did not get because its peer was too
     /// slow for them.
     pub missed: u64,
@@ -401,6 +413,8 @@ impl Stats {
             bytes_in: read(&counters.bytes_in) + live.bytes_in,
             bytes_out: read(&counters.bytes_out) + live.bytes_out,
             highest_queue: counters.highest_queue.load(Ordering::Relaxed),
+            reads_held_back: read(&counters.held_back[Direction::Read as usize]),
+            writes_held_back: read(&counters.held_back[Direction::Write as usize]),
             missed: read(&counters.missed),
             datagrams: counters.datagrams.read(),
             closed: counters.closed.each_ref().map(|sides| sides.each_ref().map(read)),

@@ -211,6 +211,13 @@ impl Core {
 
     /// What is blocked: of a polled socket, the directions in which it is not ready.
     fn look_at_readiness(&self, blocked: Blocked) -> Blocked {
+        if self.is_read_held_back() {
+            return Blocked { read: true, spent: true, ..self.readiness(blocked) };
+        }
+        self.readiness(blocked)
+    }
+
+    fn readiness(&self, blocked: Blocked) -> Blocked {
         if !self.flags.any(Flags::POLLED) {
             return Blocked { read: blocked.read || self.flags.any(Flags::FED), ..blocked };
         }
@@ -271,6 +278,7 @@ pub(crate) enum Next {
 pub(crate) struct Blocked {
     pub(crate) read: bool,
     pub(crate) write: bool,
-    /// The read was blocked by the task's cooperative budget: there may be input nevertheless.
+    /// The read was blocked by the task's cooperative budget, or by shaping: there may be input
+    /// nevertheless.
     pub(crate) spent: bool,
 }

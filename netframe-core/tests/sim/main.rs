@@ -14,6 +14,7 @@ mod network;
 mod reconnect;
 mod relay;
 mod requests;
+mod shaping;
 mod shutdown;
 mod switch;
 mod trouble;
@@ -43,6 +44,8 @@ fn a_seed_tells_all_that_happens() {
     replays(reconnect::through_partitions_and_restarts);
     replays(relay::both_ways);
     replays(requests::in_order);
+    replays(shaping::whole);
+    replays(shaping::in_a_hostile_network);
     replays(shutdown::races_with_everything);
     replays(shutdown::again_and_again);
     replays(switch::upgrade);

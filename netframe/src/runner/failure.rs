@@ -52,7 +52,8 @@ impl Failure {
                 | crate::Error::Limits(_)
                 | crate::Error::Unsupported { .. }
                 | crate::Error::NeedsStream { .. }
-                | crate::Error::NeedsDatagrams { .. } => 2,
+                | crate::Error::NeedsDatagrams { .. }
+                | crate::Error::ShapesStreams { .. } => 2,
                 _ => 1,
             },
             Self::Signals { .. }

@@ -23,6 +23,7 @@ pub(super) fn log(service: &ServiceStatus, when: &str) {
         ("too fast", stats.refused_too_fast),
         ("shed", stats.shed),
     ];
+    let held_back = [("reads", stats.reads_held_back), ("writes", stats.writes_held_back)];
     info!(
         target: TARGET,
         name,
@@ -39,6 +40,7 @@ pub(super) fn log(service: &ServiceStatus, when: &str) {
         permits = stats.permits,
         queued = stats.queued,
         highest_queue = stats.highest_queue,
+        held_back = counts(held_back),
         missed = stats.missed,
         closed = counts(stats.closed_by_cause().map(by_side)),
         datagrams = counts(stats.datagrams.counts()),
