@@ -2,6 +2,7 @@
 //! never ends silently or spins.
 
 mod backoff;
+mod failures;
 mod refuse;
 mod sort;
 
@@ -12,9 +13,10 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::debug;
 
 pub(crate) use self::backoff::Backoff;
+pub(crate) use self::failures::{Failures, Lack, Next};
 pub(crate) use self::refuse::Refusals;
 pub(crate) use self::sort::{AcceptError, sort};
 use crate::connection::Core;
@@ -31,10 +33,6 @@ use crate::service::Counters;
 /// Connections taken from the accept queue after the stop, at most: the largest usual backlog.
 const MAX_LAST: usize = 65_536;
 
-/// Failed connections in a row after which accepting pauses: they have another cause than their
-/// peers.
-const MAX_FAILURES: usize = 64;
-
 /// Connections shed in one go: the largest usual backlog.
 const MAX_SHED: usize = 4096;
 
@@ -44,8 +42,7 @@ pub(crate) struct Acceptor {
     factory: Arc<dyn DynFactory>,
     home: Arc<Home>,
     origin: Arc<Origin>,
-    backoff: Backoff,
-    failures_in_a_row: usize,
+    failures: Failures,
     reserve: Option<File>,
 }
 
@@ -62,8 +59,7 @@ impl Acceptor {
             factory,
             home,
             origin,
-            backoff: Backoff::default(),
-            failures_in_a_row: 0,
+            failures: Failures::new("accepting"),
             reserve: reserve(),
         }
     }
@@ -104,6 +100,7 @@ impl Acceptor {
                         self.start(incoming);
                     } else {
                         Counters::add(&service.counters.refused_full);
+                        debug!(service = %service.name, peer = %incoming.peer(), "refused: it is full");
                         service.refusals.refuse(incoming);
                     }
                 }
@@ -118,26 +115,41 @@ impl Acceptor {
         if passed_on.get() {
             return Ok(()); // here they would be asked to finish before they have said anything
         }
+        self.empty_queue()
+    }
+
+    /// Accepts what waits in the queue when the server stops.
+    fn empty_queue(&mut self) -> io::Result<()> {
+        let service = Arc::clone(&self.home.service);
         for _ in 0..MAX_LAST {
-            if self.listener.is_exhausted() || !self.home.service.permits.try_acquire() {
+            if self.listener.is_exhausted() || !service.permits.try_acquire() {
                 break;
             }
-            match self.listener.try_accept() {
-                Some(Ok(incoming)) => self.start(incoming),
-                failed => {
-                    self.home.service.permits.release();
-                    if failed.is_none() {
-                        break;
-                    }
+            let error = match self.listener.try_accept() {
+                Some(Ok(incoming)) => {
+                    self.start(incoming);
+                    continue;
                 }
+                waits => {
+                    service.permits.release();
+                    let Some(Err(error)) = waits else { break };
+                    error
+                }
+            };
+            match self.failures.take(error, &service, self.listener.endpoint())? {
+                Next::GoOn | Next::Pause(_, Lack::Nothing) => {}
+                Next::Pause(_, Lack::Descriptors) => {
+                    self.shed();
+                    break;
+                }
+                Next::Pause(_, Lack::Resources) => break,
             }
         }
         Ok(())
     }
 
     fn start(&mut self, incoming: Incoming) {
-        self.backoff.reset();
-        self.failures_in_a_row = 0;
+        self.failures.reset();
         let service = &self.home.service;
         if !service.admit(incoming.peer()) {
             debug!(service = %service.name, peer = %incoming.peer(), "a peer has enough connections");
@@ -149,41 +161,20 @@ impl Acceptor {
     }
 
     async fn failed(&mut self, error: io::Error, stop: &CancellationToken) -> io::Result<()> {
-        let service = &self.home.service;
-        let endpoint = self.listener.endpoint().clone();
-        match sort(&error) {
-            AcceptError::OneConnection => {
-                Counters::add(&service.counters.accept_errors);
-                debug!(service = %service.name, %endpoint, %error, "a connection failed before it was accepted");
-                self.failures_in_a_row += 1;
-                if self.failures_in_a_row.is_multiple_of(MAX_FAILURES) {
-                    self.pause(stop).await;
-                } else {
-                    yield_now().await;
-                }
-            }
-            AcceptError::NoDescriptors | AcceptError::NoResources => {
-                Counters::add(&service.counters.accept_pauses);
-                warn!(service = %service.name, %endpoint, %error, "out of resources; accepting pauses");
-                if sort(&error) == AcceptError::NoDescriptors {
+        match self.failures.take(error, &self.home.service, self.listener.endpoint())? {
+            Next::GoOn => yield_now().await,
+            Next::Pause(time, lack) => {
+                if lack == Lack::Descriptors {
                     self.shed();
                 }
-                self.pause(stop).await;
-            }
-            AcceptError::Fatal => {
-                error!(service = %service.name, %endpoint, %error, "the listener is broken");
-                return Err(error);
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = sleep(time) => {}
+                }
             }
         }
         Ok(())
-    }
-
-    async fn pause(&mut self, stop: &CancellationToken) {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = sleep(self.backoff.next()) => {}
-        }
     }
 
     /// Out of descriptors: gives the reserve up to accept those that wait, one after the other, and

@@ -94,6 +94,11 @@ impl Admission {
         }
     }
 
+    /// Connections of all peers that have not ended.
+    pub(crate) fn live(&self) -> usize {
+        self.peers().by_prefix.values().map(|peer| peer.live).sum()
+    }
+
     fn prefix(&self, peer: &Addr) -> Option<IpAddr> {
         let [v4, v6] = self.prefixes;
         Some(match peer.ip()? {

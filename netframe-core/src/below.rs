@@ -61,13 +61,16 @@ impl Below {
         }
     }
 
-    /// Writes the front of `queue` once; returns how much was offered and how much was taken.
+    /// Writes up to `max` bytes of the front of `queue` once; returns how much was taken, and whether that
+    /// is all that was offered.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         queue: &WriteQueue,
+        max: usize,
     ) -> Poll<io::Result<Sent>> {
         if let Some(slice) = queue.as_single() {
+            let slice = &slice[..slice.len().min(max)];
             let polled = match self {
                 #[cfg(unix)]
                 Self::Polled(socket) => unblocked(|| io::Write::write(socket, slice)),
@@ -76,7 +79,7 @@ impl Below {
             };
             return polled.map_ok(|taken| Sent { taken, all: taken == slice.len() });
         }
-        queue.with_slices(|slices| {
+        queue.with_slices(max, |slices| {
             let offered: usize = slices.iter().map(|slice| slice.len()).sum();
             let polled = match self {
                 #[cfg(unix)]

@@ -13,6 +13,7 @@ use crate::endpoint::{Address, Endpoint, EndpointKind};
 use crate::error::Error;
 #[cfg(unix)]
 use crate::inherited::Inherited;
+use crate::limits::Limits;
 use crate::listener::{Connect, Listen};
 use crate::network::Network;
 use crate::protocol::Needs;
@@ -85,6 +86,11 @@ impl Bound {
             Self::Datagrams { socket, .. } => socket.endpoint.clone(),
             Self::Other { endpoint, .. } => endpoint.clone(),
         }
+    }
+
+    /// Whether it is a socket of datagrams.
+    pub(crate) fn is_datagram(&self) -> bool {
+        matches!(self, Self::Datagrams { .. })
     }
 
     /// What the current runtime is to serve; `None` if there is only one and it is taken.
@@ -274,6 +280,20 @@ fn fits(endpoint: &Endpoint, kind: EndpointKind, needs: Needs) -> Result<(), Err
         Needs::Datagram => Error::NeedsDatagrams { endpoint },
         _ => Error::NeedsStream { endpoint },
     })
+}
+
+/// Refuses rates for datagrams.
+pub(crate) fn can_shape(
+    endpoint: &Endpoint,
+    is_datagram: bool,
+    limits: &Limits,
+) -> Result<(), Error> {
+    match limits.shaped_by() {
+        Some(limit) if is_datagram => {
+            Err(Error::ShapesStreams { endpoint: Box::new(endpoint.clone()), limit })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what does not fit streams that the user opens: an endpoint of datagrams, or a protocol

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::leaks::Leaks;
 use crate::service::Count;
 
 /// The limits of a process, over all its services.
@@ -10,6 +11,21 @@ use crate::service::Count;
 pub(crate) struct Process {
     pub(crate) connections: Option<Count>,
     pub(crate) queued: Option<Budget>,
+}
+
+impl Process {
+    /// Adds what is still taken though every service has ended. While a connection lives that is its own.
+    pub(crate) fn look(&self, leaks: &mut Leaks) {
+        if leaks.connections > 0 || leaks.listeners > 0 {
+            return;
+        }
+        let before = *leaks;
+        leaks.permits += self.connections.as_ref().map_or(0, Count::taken);
+        leaks.queued += self.queued.as_ref().map_or(0, Budget::used);
+        if *leaks != before {
+            leaks.report("all services");
+        }
+    }
 }
 
 /// Bytes that wait in queues because peers do not take them.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use crate::addr::Addr;
-use crate::bind::{carries_streams, connector};
+use crate::bind::{can_shape, carries_streams, connector};
 use crate::close_reason::CloseReason;
 use crate::driver::Conn;
 use crate::endpoint::{Endpoint, EndpointKind};
@@ -229,7 +229,9 @@ impl ClientBuilder {
 
     fn dialer_over(self, endpoint: Endpoint, connector: Box<dyn Connect>) -> Result<Dialer, Error> {
         self.limits.validate()?;
-        Ok(Dialer { endpoint, connector, factory: self.factory, limits: self.limits })
+        can_shape(&endpoint, endpoint.kind().is_datagram(), &self.limits)?;
+        let Self { factory, limits, network, .. } = self;
+        Ok(Dialer { endpoint, connector, factory, limits, network })
     }
 
     /// Runs the protocol on a stream that is open already, as [`serve_io`].
@@ -277,12 +279,15 @@ pub(crate) struct Dialer {
     connector: Box<dyn Connect>,
     factory: Arc<dyn DynFactory>,
     pub(crate) limits: Limits,
+    network: Network,
 }
 
 impl Dialer {
     /// A home for the connections, in the current runtime.
     pub(crate) fn home(&self) -> Arc<Home> {
-        Home::start(Service::new(self.endpoint.to_string(), self.limits.clone()), None)
+        let service = Service::new(self.endpoint.to_string(), self.limits.clone());
+        self.network.watch(&service);
+        Home::start(service, None)
     }
 
     /// Opens a connection, within the connect timeout.

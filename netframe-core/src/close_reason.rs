@@ -92,6 +92,11 @@ pub enum Side {
     System,
 }
 
+impl Side {
+    /// Every side, in the order of their declaration.
+    pub(crate) const ALL: [Self; 3] = [Self::Local, Self::Peer, Self::System];
+}
+
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -302,6 +307,9 @@ mod tests {
     fn every_kind_has_its_own_index() {
         for (i, kind) in CloseKind::ALL.iter().enumerate() {
             assert_eq!(kind.index(), i, "{kind}");
+        }
+        for (i, side) in Side::ALL.iter().enumerate() {
+            assert_eq!(*side as usize, i, "{side}");
         }
     }
 

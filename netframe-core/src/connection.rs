@@ -11,6 +11,7 @@ mod input;
 pub(crate) mod model;
 mod next;
 mod output;
+mod shaped;
 #[cfg(all(test, unix))]
 mod tests;
 mod waiters;
@@ -35,6 +36,7 @@ pub(crate) use self::datagrams::{Arrival, Idle, MAX_BATCH, Outgoing, Peer, Setup
 pub(crate) use self::deadlines::{Deadlines, Patience, ticks};
 use self::flags::Flags;
 pub(crate) use self::next::{Blocked, Next};
+use self::shaped::Shaped;
 pub(crate) use self::waiters::Awaited;
 use self::waiters::Waiters;
 pub(crate) use self::write_queue::WriteQueue;
@@ -70,8 +72,9 @@ struct Rare {
     pull_waker: Option<Waker>,
     /// Bytes read before the protocol could take them: for a pulling stream, or in search of EOF.
     inbound: BytesMut,
-    switch: Option<Switch>,
+    switch: Option<Box<Switch>>,
     datagrams: Option<Box<Datagrams>>,
+    shaped: Option<Box<Shaped>>,
     tasks: Option<JoinSet<()>>,
     /// Bytes of the queue that the process's budget counts.
     charged: usize,
@@ -133,9 +136,9 @@ impl Wakes {
 
 impl Core {
     #[must_use = "to be dropped without the lock"]
-    pub(crate) fn switch(&mut self, switch: Switch) -> Option<Switch> {
+    pub(crate) fn switch(&mut self, switch: Switch) -> Option<Box<Switch>> {
         self.flags.set(Flags::SWITCHING);
-        self.rare().switch.replace(switch)
+        self.rare().switch.replace(Box::new(switch))
     }
 
     pub(crate) fn notify(&mut self) {
@@ -195,6 +198,7 @@ impl Core {
     pub(crate) fn park(&mut self, waker: &Waker) {
         self.flags.set(Flags::PARKED);
         self.compact();
+        self.rest();
         match &mut self.waker {
             Some(old) if old.will_wake(waker) => {}
             slot => *slot = Some(waker.clone()),
@@ -258,7 +262,7 @@ impl Core {
     /// The switch to carry out, unless the connection was closed meanwhile; `data` becomes what the
     /// new protocol gets first. The core is then as new, but for its counts and what is true of
     /// the stream and of its handles.
-    pub(crate) fn take_switch(&mut self, data: &mut BytesMut) -> Option<Switch> {
+    pub(crate) fn take_switch(&mut self, data: &mut BytesMut) -> Option<Box<Switch>> {
         if self.flags.any(Flags::CLOSING | Flags::ABORTED) {
             return None;
         }
@@ -281,7 +285,8 @@ impl Core {
                 | Flags::MOVED
                 | Flags::DRAINED
                 | Flags::DATAGRAM
-                | Flags::FED,
+                | Flags::FED
+                | Flags::READ_HELD_BACK,
         );
         self.flags.set(Flags::REDELIVER);
         self.flags.put(Flags::DRAINING, self.flags.any(Flags::DRAINED));

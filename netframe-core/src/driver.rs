@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, debug_span, error, warn};
 
 pub(crate) use self::facade::Facade;
@@ -21,9 +22,11 @@ use self::handler::{Verdict, caught, handle};
 pub(crate) use self::handler::{caught_async, panic_text};
 use self::pending::{pend, watch_reset};
 use self::pump::Step;
+#[cfg(feature = "sim")]
+pub(crate) use self::pump::forget_read_buffer;
 use crate::below::Below;
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
-use crate::connection::{Event, Leftover};
+use crate::connection::{Event, Leftover, Switch};
 use crate::factory::{Erased, Factory};
 use crate::home::Home;
 use crate::info::{ConnectionInfo, Origin};
@@ -67,6 +70,8 @@ impl Conn {
         let shared = Shared::new(info.id, Arc::clone(home));
         if let Below::Datagrams(channel) = &incoming.below {
             shared.lock().start_datagrams(channel.setup());
+        } else if let Some(shaping) = &home.service.shaping {
+            shared.lock().start_shaping(shaping, Instant::now());
         }
         home.register(&shared);
         Counters::add(&home.service.counters.accepted);
@@ -181,6 +186,7 @@ impl Conn {
     /// meanwhile. `lost` is the old protocol's `connection_lost`.
     fn switch(&mut self, lost: impl FnOnce(&CloseReason)) {
         let Some(switch) = self.shared.lock().take_switch(&mut self.data) else { return };
+        let Switch { to, layer, .. } = *switch;
         let cause = Cause::new(Side::Local, CloseKind::Switched);
         let reason = self.shared.lock().reason_so_far(cause);
         self.lost(&reason, lost);
@@ -193,22 +199,22 @@ impl Conn {
         next.borrowed = self.borrowed;
         next.keep_leftover();
         let datagrams = matches!(next.below, Below::Datagrams(_));
-        if !switch.to.needs().fit(datagrams) {
+        if !to.needs().fit(datagrams) {
             let carried = if datagrams { "datagrams" } else { "a stream" };
-            let text = format!("the next protocol needs a {}, not {carried}", switch.to.needs());
+            let text = format!("the next protocol needs a {}, not {carried}", to.needs());
             let cause = Cause::with_source(Side::Local, CloseKind::Error, text);
             next.shared.lock().abort(cause);
             return;
         }
-        match switch.layer {
-            None => switch.to.spawn(next),
+        match layer {
+            None => to.spawn(next),
             Some(layer) => {
                 tokio::spawn(async move {
                     if let Err(error) = next.put_layer(layer).await {
                         next.shared.lock().io_failed(error).wake();
                     }
                     if !next.shared.lock().is_aborted() {
-                        switch.to.spawn(next);
+                        to.spawn(next);
                     }
                 });
             }

@@ -44,6 +44,17 @@ pub enum Error {
         /// The endpoint asked for.
         endpoint: Box<Endpoint>,
     },
+    /// A rate shapes streams, and the endpoint gives datagrams.
+    #[error(
+        "`{endpoint}` carries datagrams, and `{limit}` shapes streams only, as a datagram that waits \
+         would be dropped in the end; leave the limit out, or use tcp://"
+    )]
+    ShapesStreams {
+        /// The endpoint asked for.
+        endpoint: Box<Endpoint>,
+        /// The limit's name.
+        limit: &'static str,
+    },
     /// A client is to connect again where there is only one connection.
     #[error("`{endpoint}` is one connection in the life of a process; use `Client`")]
     ConnectsOnce {
@@ -101,6 +112,7 @@ impl Error {
             Self::Unsupported { endpoint, .. }
             | Self::NeedsStream { endpoint }
             | Self::NeedsDatagrams { endpoint }
+            | Self::ShapesStreams { endpoint, .. }
             | Self::Resolve { endpoint, .. }
             | Self::Listen { endpoint, .. }
             | Self::Connect { endpoint, .. }

@@ -14,7 +14,7 @@ use crate::endpoint::{Endpoint, EndpointError};
 pub fn connection(input: &[u8]) {
     let &[kind, ref ops @ ..] = input else { return };
     let ops = ops.chunks_exact(2).map(|pair| Op::decode(pair[0], pair[1]));
-    World::new(kind & 1 != 0, kind & 2 != 0).run(ops);
+    World::new(kind & 1 != 0, kind & 2 != 0, kind & 4 != 0).run(ops);
 }
 
 /// Parses an endpoint. What is accepted can be shown and parsed again, as text and in a

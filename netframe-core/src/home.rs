@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use crate::connection::{Core, Event, Patience};
 use crate::inbox::Inbox;
 use crate::info::ConnectionId;
+use crate::leaks::Leaks;
 #[cfg(unix)]
 use crate::poller::{Name, Poller, Readiness};
 use crate::server::DrainReport;
@@ -23,11 +24,14 @@ use crate::wheel::{Key, TICK_MS, Tick, Wheel};
 
 /// Time for aborted connections to run their `connection_lost`. Only a handler that blocks its
 /// thread needs longer.
-const ABORT_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// Time for a connection that has to make way to end. Only a handler that blocks its thread needs
 /// longer.
 pub(crate) const EVICTION: Duration = Duration::from_millis(100);
+
+/// Connections that may be due at once without an allocation each time.
+const FEW: usize = 1024;
 
 /// The connections of one service on one worker.
 pub(crate) struct Home {
@@ -173,7 +177,10 @@ impl Home {
         let connections = self.connections();
         let mut traffic = Traffic { live: connections.len(), ..Traffic::default() };
         for shared in connections {
-            let (bytes_in, bytes_out) = shared.lock().bytes();
+            let core = shared.lock();
+            let (bytes_in, bytes_out) = core.bytes();
+            traffic.queued += core.queued();
+            drop(core);
             traffic.bytes_in += bytes_in;
             traffic.bytes_out += bytes_out;
         }
@@ -193,7 +200,7 @@ impl Home {
     }
 
     /// Asks every connection to finish, waits for them until `deadline`, aborts the rest, and
-    /// reports.
+    /// reports; what the service leaks is not looked at yet.
     pub(crate) async fn drain_until(&self, deadline: Instant) -> DrainReport {
         let open = self.live();
         self.drain();
@@ -204,12 +211,15 @@ impl Home {
             // An error means that a handler blocks its thread: it is reported as aborted.
             let _ = timeout(ABORT_GRACE, self.emptied()).await;
         }
+        let mut leaks = Leaks::default();
         let lingering = std::mem::take(&mut *self.lingering());
         for gone in lingering {
             // Likewise.
-            let _ = timeout(ABORT_GRACE, gone.cancelled()).await;
+            leaks.sockets += usize::from(timeout(ABORT_GRACE, gone.cancelled()).await.is_err());
         }
-        let report = DrainReport { drained: open - rest.min(open), aborted: rest, failure: None };
+        leaks.connections = self.live();
+        let drained = open - rest.min(open);
+        let report = DrainReport { drained, aborted: rest, failure: None, leaks };
         debug!(service = %self.service.name, %report, "stopped");
         report
     }
@@ -253,14 +263,15 @@ impl Home {
         }
     }
 
-    /// Looks at the connections that are due; returns when the next one is.
-    fn expire(&self) -> Option<Instant> {
+    /// Looks at the connections that are due; returns when the next one is. `due` is empty, and kept so that
+    /// it is allocated once.
+    fn expire(&self, due: &mut Vec<(Key, Arc<Shared>)>) -> Option<Instant> {
         let now = self.now();
-        let mut due = Vec::new();
-        self.timers().wheel.expire(now, &mut due);
-        for (_, shared) in due {
+        self.timers().wheel.expire(now, due);
+        for (_, shared) in due.drain(..) {
             shared.look(now);
         }
+        due.shrink_to(FEW); // a crowd may have been due at once
         let mut timers = self.timers();
         timers.wakes_at = timers.wheel.next_tick(now);
         let ticks_left = timers.wakes_at?.wrapping_sub(now);
@@ -301,7 +312,8 @@ impl fmt::Debug for Home {
 /// keeps the home, but there is nothing to be timed any more.
 async fn run_timers(home: Weak<Home>, alarm: Arc<Notify>) {
     let open = |home: &Arc<Home>| !home.closed.load(Ordering::SeqCst);
-    while let Some(next) = home.upgrade().filter(open).map(|home| home.expire()) {
+    let mut due = Vec::new();
+    while let Some(next) = home.upgrade().filter(open).map(|home| home.expire(&mut due)) {
         let woken = alarm.notified();
         match next {
             None => woken.await,

@@ -74,6 +74,30 @@ pub struct Limits {
     /// a single larger write that began below the mark.
     #[serde(with = "size")]
     pub hard_cap: usize,
+    /// Bytes of one connection that are read in a second, and as many at once after a second's silence,
+    /// or at first. Beyond that it is not read from: its bytes wait in the kernel, whose window closes,
+    /// so that the peer is slowed and nothing is lost. Default unlimited.
+    ///
+    /// This and the next three are for streams: with an endpoint of datagrams they are an error at the
+    /// start. Bytes are those of the connection: what a layer such as TLS adds is not counted. Who is
+    /// held back goes on within 100 ms of when it may. The time until then counts to no timeout:
+    /// neither the peer nor the protocol is to blame. What is thrown away after the FIN of a close is
+    /// not held back.
+    #[serde(with = "rate")]
+    pub read_rate: Quota,
+    /// Bytes of one connection that are sent in a second, likewise; beyond that they wait in its queue,
+    /// with the watermarks and the cap that this has. A close sends all of them at this rate, unless the
+    /// deadline of a drain comes first. Default unlimited.
+    #[serde(with = "rate")]
+    pub write_rate: Quota,
+    /// Bytes that all connections of the service together read in a second, over all its endpoints and
+    /// workers, likewise. Those that would read more take turns, of about the same size, so that none
+    /// starves. Default unlimited.
+    #[serde(with = "rate")]
+    pub service_read_rate: Quota,
+    /// Bytes that they send in a second, likewise. Default unlimited.
+    #[serde(with = "rate")]
+    pub service_write_rate: Quota,
     /// Bytes a protocol may leave unconsumed while it waits for more. Default 64 KiB; a connection
     /// holds at most this and one delivery of 64 KiB.
     #[serde(with = "size")]
@@ -110,6 +134,10 @@ impl Default for Limits {
             high_watermark: 64 * 1024,
             low_watermark: 16 * 1024,
             hard_cap: 1024 * 1024,
+            read_rate: Quota::Unlimited,
+            write_rate: Quota::Unlimited,
+            service_read_rate: Quota::Unlimited,
+            service_write_rate: Quota::Unlimited,
             max_pending: 64 * 1024,
             idle_timeout: Timeout::from_secs(300),
             close_timeout: Timeout::from_secs(10),
@@ -143,7 +171,10 @@ impl Limits {
             ("max_connections_per_peer", self.max_connections_per_peer),
             ("accept_rate", self.accept_rate),
             ("accept_rate_per_peer", self.accept_rate_per_peer),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.rates())
+        {
             if quota == Quota::AtMost(0) {
                 return Err(LimitError::Zero { name });
             }
@@ -180,6 +211,22 @@ impl Limits {
         }
         Ok(())
     }
+
+    /// The rates at which bytes move, by name.
+    fn rates(&self) -> [(&'static str, Quota); 4] {
+        [
+            ("read_rate", self.read_rate),
+            ("write_rate", self.write_rate),
+            ("service_read_rate", self.service_read_rate),
+            ("service_write_rate", self.service_write_rate),
+        ]
+    }
+
+    /// The first limit by which streams are shaped, if there is one.
+    pub(crate) fn shaped_by(&self) -> Option<&'static str> {
+        let limited = self.rates().into_iter().find(|(_, rate)| *rate != Quota::Unlimited);
+        limited.map(|(name, _)| name)
+    }
 }
 
 /// What becomes of a newcomer when a service is full. Sessions of datagrams have a rule of their own:
@@ -203,7 +250,7 @@ pub enum AtLimit {
 
 /// So many, or any number: unlimited is said in words, not with a zero.
 ///
-/// In a configuration file it is a number, or `"unlimited"`.
+/// In a configuration file it is a number, or `"unlimited"`; a number of bytes may be text with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
     /// At most this many.
@@ -398,6 +445,30 @@ mod size {
     }
 }
 
+/// A number of bytes in a second, or text with a unit, or unlimited.
+mod rate {
+    use super::{Deserialize, Deserializer, Quota, SIZE, Serialize, Serializer, Value};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Quota, D::Error> {
+        let bytes = |text: &str| (SIZE.read)(text).map(Quota::AtMost);
+        let rate = match Value::deserialize(d)? {
+            Value::Number(number) => bytes(&number.to_string()),
+            Value::Text(text) if text == "unlimited" => Some(Quota::Unlimited),
+            Value::Text(text) => bytes(&text),
+            Value::Other(_) => None,
+        };
+        let expected = || format!("expected {} in a second, or `unlimited`", SIZE.expected);
+        rate.ok_or_else(|| serde::de::Error::custom(expected()))
+    }
+
+    pub(super) fn serialize<S: Serializer>(rate: &Quota, s: S) -> Result<S::Ok, S::Error> {
+        match rate {
+            Quota::AtMost(bytes) => s.serialize_str(&(SIZE.write)(*bytes)),
+            Quota::Unlimited => rate.serialize(s),
+        }
+    }
+}
+
 /// A limit that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -469,6 +540,24 @@ mod tests {
     }
 
     #[test]
+    fn rates_are_sizes_or_unlimited() {
+        let text = r#"{"read_rate":1000,"write_rate":"1MiB","service_read_rate":"unlimited"}"#;
+        let limits: Limits = serde_json::from_str(text).unwrap();
+        assert_eq!(limits.read_rate, Quota::AtMost(1000));
+        assert_eq!(limits.write_rate, Quota::AtMost(1 << 20));
+        assert_eq!(limits.service_read_rate, Quota::Unlimited);
+        assert_eq!(limits.shaped_by(), Some("read_rate"));
+        assert_eq!(Limits::default().shaped_by(), None);
+        let written = serde_json::to_value(&limits).unwrap();
+        assert_eq!(
+            (&written["read_rate"], &written["write_rate"]),
+            (&"1000".into(), &"1MiB".into())
+        );
+        assert_eq!(written["service_write_rate"], "unlimited");
+        assert_eq!(serde_json::from_value::<Limits>(written).unwrap(), limits);
+    }
+
+    #[test]
     fn configuration_is_refused_with_what_is_expected() {
         let refusal = |text: &str| serde_json::from_str::<Limits>(text).unwrap_err().to_string();
         let size = "expected bytes from 1 to 2147483647, such as `65536`, `64KiB` or `1MiB`";
@@ -498,6 +587,7 @@ mod tests {
         assert!(error(|l| l.low_watermark = 1 << 20).contains("`high_watermark` (65536)"));
         assert!(error(|l| l.hard_cap = 1000).starts_with("`high_watermark` (65536)"));
         assert!(error(|l| l.accept_rate = Quota::AtMost(0)).starts_with("`accept_rate` is 0"));
+        assert!(error(|l| l.write_rate = Quota::AtMost(0)).starts_with("`write_rate` is 0"));
         assert!(error(|l| l.peer_prefix_v4 = 33).contains("have 32 bits; set at most 32"));
     }
 }

@@ -1,5 +1,8 @@
 //! [`Network`]: where the names of endpoints live that are no addresses of this machine.
 
+use std::sync::Arc;
+
+use crate::service::Service;
 #[cfg(feature = "sim")]
 use crate::testing::sim::SimNetwork;
 use crate::transport::mem::MemNetwork;
@@ -13,6 +16,18 @@ pub struct Network {
     pub(crate) mem: MemNetwork,
     #[cfg(feature = "sim")]
     pub(crate) sim: Option<SimNetwork>,
+}
+
+impl Network {
+    /// Has a simulation check what is left of a service in the end.
+    pub(crate) fn watch(&self, service: &Arc<Service>) {
+        #[cfg(feature = "sim")]
+        if let Some(sim) = &self.sim {
+            sim.watch(service);
+        }
+        #[cfg(not(feature = "sim"))]
+        let _ = service;
+    }
 }
 
 impl Default for Network {

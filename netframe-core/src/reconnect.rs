@@ -172,7 +172,9 @@ impl ReconnectingClient {
         self.attempts.abort();
         // The error tells that it was cancelled.
         let _ = (&mut self.attempts).await;
-        self.home.drain_until(deadline).await
+        let mut report = self.home.drain_until(deadline).await;
+        self.home.service.end(&mut report.leaks, deadline).await;
+        report
     }
 }
 

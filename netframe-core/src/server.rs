@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::acceptor::Acceptor;
 use crate::bind::{self, Bound, Open, bind};
@@ -19,16 +20,17 @@ use crate::driver::{caught_async, panic_text};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::factory::{DynFactory, Factory};
-use crate::home::Home;
+use crate::home::{ABORT_GRACE, Home};
 use crate::inbox::Inbox;
 use crate::io::BoxFuture;
+use crate::leaks::Leaks;
 use crate::limits::{self, Limits};
 use crate::listener::Listen;
 use crate::network::Network;
 use crate::owner::own;
 use crate::protocol::Needs;
 use crate::resolve::{Resolve, SystemResolver};
-use crate::service::{Service, Stats};
+use crate::service::{Counters, Service, Stats};
 use crate::sessions::Sessions;
 
 /// Time that a drain takes at most where no other is given.
@@ -129,8 +131,11 @@ impl Server {
     ///
     /// Dropping the future drops the server: connections that are still open are aborted.
     pub async fn shutdown(mut self, deadline: Duration) -> DrainReport {
-        self.part.stop_accepting().await;
-        let mut report = self.part.drain(limits::deadline(deadline)).await;
+        self.part.stop();
+        stopped(self.part.accepted()).await;
+        let deadline = limits::deadline(deadline);
+        let mut report = self.part.drain(deadline).await;
+        self.service.end(&mut report.leaks, deadline).await;
         // The acceptors have ended, so that whatever broke one of them has been told.
         report.failure = self.failures.try_recv().ok();
         report
@@ -147,6 +152,8 @@ pub struct DrainReport {
     pub aborted: usize,
     /// The error of the listener whose failure ended the server, if that is why.
     pub failure: Option<io::Error>,
+    /// What has not been given back.
+    pub leaks: Leaks,
 }
 
 impl DrainReport {
@@ -154,16 +161,20 @@ impl DrainReport {
         self.drained += other.drained;
         self.aborted += other.aborted;
         self.failure = self.failure.take().or(other.failure);
+        self.leaks.merge(other.leaks);
     }
 }
 
 impl fmt::Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} drained, {} aborted", self.drained, self.aborted)?;
-        match &self.failure {
-            Some(failure) => write!(f, ", ended by a broken listener: {failure}"),
-            None => Ok(()),
+        if let Some(failure) = &self.failure {
+            write!(f, ", ended by a broken listener: {failure}")?;
         }
+        if !self.leaks.is_empty() {
+            write!(f, ", not given back: {}", self.leaks)?;
+        }
+        Ok(())
     }
 }
 
@@ -261,6 +272,7 @@ impl ServerBuilder {
         for place in &self.places {
             if let Place::Endpoint(endpoint) = place {
                 bind::check(endpoint, self.factory.needs())?;
+                bind::can_shape(endpoint, endpoint.kind().is_datagram(), &self.limits)?;
             }
         }
         Ok(())
@@ -301,12 +313,20 @@ impl ServerBuilder {
                 Place::Listener(listener) => BoundPlace::new(None, vec![Bound::custom(listener)]),
             });
         }
+        for place in &places {
+            if let Some(asked) = &place.asked {
+                // An inherited socket has told by now what it carries.
+                let is_datagram = place.bound.iter().any(Bound::is_datagram);
+                bind::can_shape(asked, is_datagram, &self.limits)?;
+            }
+        }
         let bound = || places.iter().flat_map(|place| &place.bound);
         let endpoints: Vec<_> = bound().map(Bound::endpoint).collect();
         let name = self.name.unwrap_or_else(|| {
             endpoints.first().map_or_else(|| "server".to_owned(), Endpoint::to_string)
         });
         let service = Service::of_process(name, self.limits, self.refusal, process);
+        self.network.watch(&service);
         let open = CancellationToken::new();
         Ok(ReadyServer { service, endpoints, factory: self.factory, places, open })
     }
@@ -408,11 +428,11 @@ impl ReadyServer {
                 open.map(|open| self.serve(open, passed_on, &home, stop.clone())).transpose()
             });
             let listen = |source| Error::Listen { endpoint: Box::new(bound.endpoint()), source };
-            runs.extend(run.map_err(listen)?);
+            runs.extend(run.map_err(listen)?.map(|run| (bound.endpoint(), run)));
         }
         let mut acceptors = Vec::new();
-        for run in runs {
-            let failed = failed.clone();
+        for (endpoint, run) in runs {
+            let (service, failed) = (Arc::clone(&self.service), failed.clone());
             let ended = CancellationToken::new();
             let end = ended.clone().drop_guard();
             let open = self.open.clone();
@@ -424,6 +444,8 @@ impl ReadyServer {
                     Ok(Err(error)) => error,
                     Err(panic) => io::Error::other(format!("it panicked: {}", panic_text(&*panic))),
                 };
+                Counters::add(&service.counters.broken_listeners);
+                error!(service = %service.name, %endpoint, %error, "the listener is broken");
                 // A failure that was told already is in the way only of another one.
                 let _ = failed.try_send(error);
             });
@@ -457,6 +479,13 @@ impl ReadyServer {
     }
 }
 
+/// Waits until what was stopped accepts no more. Only a callback that blocks its thread makes that take
+/// long: then the drain begins nevertheless, which asks to finish whoever is accepted yet.
+pub(crate) async fn stopped(accepted: impl Future<Output = ()>) {
+    // The drain's report tells what did not stop.
+    let _ = timeout(ABORT_GRACE, accepted).await;
+}
+
 /// What of a server runs on one worker. Dropping it stops accepting and aborts.
 pub(crate) struct ServerPart {
     home: Arc<Home>,
@@ -477,21 +506,24 @@ impl ServerPart {
     }
 
     /// Waits until no listener accepts any more.
-    async fn accepted(&self) {
+    pub(crate) async fn accepted(&self) {
         for (_, ended) in &self.acceptors {
             ended.cancelled().await;
         }
     }
 
-    /// Stops accepting, and waits until it has stopped.
-    pub(crate) async fn stop_accepting(&self) {
+    /// Its listeners shall accept no more.
+    pub(crate) fn stop(&self) {
         self.stop.cancel();
-        self.accepted().await;
     }
 
-    /// Drains until `deadline`, aborts the rest, and reports. Nothing is accepted any more.
+    /// Drains until `deadline`, aborts the rest, and reports; what the service leaks is not looked at
+    /// yet. Nothing is accepted any more.
     pub(crate) async fn drain(&self, deadline: Instant) -> DrainReport {
-        self.home.drain_until(deadline).await
+        let mut report = self.home.drain_until(deadline).await;
+        let stuck = self.acceptors.iter().filter(|(_, ended)| !ended.is_cancelled());
+        report.leaks.listeners = stuck.count();
+        report
     }
 }
 

@@ -7,13 +7,16 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::acceptor::Refusals;
 use crate::addr::Addr;
 use crate::admission::{Admission, Pace, Refusal};
 use crate::budget::{Budget, Process};
-use crate::close_reason::{CloseKind, CloseReason};
+use crate::close_reason::{CloseKind, CloseReason, Side};
+use crate::leaks::Leaks;
 use crate::limits::Limits;
+use crate::shaping::{Direction, Shaping};
 use crate::sync::{AtomicUsize, Mutex};
 
 /// One service, over all its endpoints and workers.
@@ -24,6 +27,8 @@ pub(crate) struct Service {
     pub(crate) permits: Permits,
     pub(crate) admission: Option<Admission>,
     pub(crate) pace: Pace,
+    /// `None` if no rate is limited.
+    pub(crate) shaping: Option<Shaping>,
     pub(crate) refusals: Refusals,
     pub(crate) counters: Counters,
 }
@@ -45,6 +50,7 @@ impl Service {
             permits: Permits { own: Count::new(limits.max_connections), process },
             admission: Admission::new(&limits),
             pace: Pace::new(limits.accept_rate),
+            shaping: Shaping::new(&limits),
             refusals: Refusals::new(refusal),
             limits,
             counters: Counters::default(),
@@ -66,6 +72,14 @@ impl Service {
                 false
             }
         }
+    }
+
+    /// Ends what goes on when the last connection has ended, at the latest at `deadline`, and looks at what
+    /// has not been given back.
+    pub(crate) async fn end(&self, leaks: &mut Leaks, deadline: Instant) {
+        leaks.refusals += self.refusals.end(deadline).await;
+        leaks.look(self);
+        leaks.report(&self.name);
     }
 
     /// A connection of this peer, which was admitted, has ended.
@@ -96,6 +110,10 @@ impl Count {
         Self { max, live: AtomicUsize::new(0), parked: Mutex::default() }
     }
 
+    pub(crate) fn taken(&self) -> usize {
+        self.live.load(Ordering::SeqCst)
+    }
+
     fn try_acquire(&self) -> bool {
         self.live
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |live| {
@@ -123,6 +141,11 @@ impl Count {
 }
 
 impl Permits {
+    /// Permits of the service that are taken now.
+    pub(crate) fn taken(&self) -> usize {
+        self.own.taken()
+    }
+
     /// The budget of queued bytes, if the process has one.
     pub(crate) fn budget(&self) -> Option<&Budget> {
         self.process.queued.as_ref()
@@ -201,11 +224,16 @@ pub(crate) struct Counters {
     refused_too_fast: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) accept_pauses: AtomicU64,
+    pub(crate) no_descriptors: AtomicU64,
+    pub(crate) no_resources: AtomicU64,
+    pub(crate) broken_listeners: AtomicU64,
     pub(crate) shed: AtomicU64,
     pub(crate) missed: AtomicU64,
     highest_queue: AtomicUsize,
+    /// By direction.
+    pub(crate) held_back: [AtomicU64; 2],
     pub(crate) datagrams: DatagramCounters,
-    closed: [AtomicU64; CloseKind::COUNT],
+    closed: [[AtomicU64; Side::ALL.len()]; CloseKind::COUNT],
     close_timeouts: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -224,12 +252,20 @@ impl Counters {
     }
 
     pub(crate) fn closed(&self, reason: &CloseReason) {
-        Self::add(&self.closed[reason.kind().index()]);
+        Self::add(&self.closed[reason.kind().index()][reason.by() as usize]);
         if reason.close_timed_out {
             Self::add(&self.close_timeouts);
         }
         self.bytes_in.fetch_add(reason.bytes_in, Ordering::Relaxed);
         self.bytes_out.fetch_add(reason.bytes_out, Ordering::Relaxed);
+    }
+
+    /// How many that were accepted have not been counted as ended, beyond those that were `live`, which
+    /// may have ended since; or how many more ended than were accepted.
+    pub(crate) fn uncounted(&self, live: usize) -> u64 {
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        let closed = self.closed.iter().flatten().map(|count| count.load(Ordering::Relaxed)).sum();
+        accepted.abs_diff(accepted.clamp(closed, closed + live as u64))
     }
 }
 
@@ -239,6 +275,11 @@ impl Counters {
 pub struct Stats {
     /// Connections open now.
     pub live: usize,
+    /// Permits of `max_connections` taken now: one for each that is open, and for each that is being
+    /// accepted.
+    pub permits: usize,
+    /// Bytes in the queues of those that are open.
+    pub queued: usize,
     /// Connections accepted or opened.
     pub accepted: u64,
     /// Connections that the factory refused.
@@ -251,8 +292,15 @@ pub struct Stats {
     pub refused_too_fast: u64,
     /// Connections that failed before they could be accepted.
     pub accept_errors: u64,
-    /// Times that accepting paused for a lack of descriptors or memory.
+    /// Times that accepting paused: for a lack of descriptors or of other resources, or because
+    /// connection after connection failed.
     pub accept_pauses: u64,
+    /// Of these, times for a lack of descriptors.
+    pub no_descriptors: u64,
+    /// Of these, times for a lack of memory or buffers, or for an error that is not known and may pass.
+    pub no_resources: u64,
+    /// Listeners and datagram sockets that broke for good, on each worker by itself.
+    pub broken_listeners: u64,
     /// Connections accepted only to be closed, for a lack of descriptors.
     pub shed: u64,
     /// Connections whose close ran into the close timeout.
@@ -261,14 +309,20 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes sent, likewise.
     pub bytes_out: u64,
-    /// The most bytes that waited in one connection's queue because its peer did not take them.
+    /// The most bytes that waited in one connection's queue, because its peer did not take them or a
+    /// rate held them back.
     pub highest_queue: usize,
+    /// Times that a connection was not read from for up to half a second, as `read_rate` or
+    /// `service_read_rate` had been used up.
+    pub reads_held_back: u64,
+    /// Times that a queue was not sent from, likewise, by `write_rate` or `service_write_rate`.
+    pub writes_held_back: u64,
     /// Messages of a [`Group`](crate::Group) that a connection did not get because its peer was too
     /// slow for them.
     pub missed: u64,
     /// What happened to single datagrams.
     pub datagrams: DatagramStats,
-    closed: [u64; CloseKind::COUNT],
+    closed: [[u64; Side::ALL.len()]; CloseKind::COUNT],
 }
 
 macro_rules! datagram_counters {
@@ -325,6 +379,7 @@ datagram_counters! {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) live: usize,
+    pub(crate) queued: usize,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
@@ -333,6 +388,7 @@ impl Stats {
     pub(crate) fn new(service: &Service, live: impl IntoIterator<Item = Traffic>) -> Self {
         let live = live.into_iter().fold(Traffic::default(), |all, one| Traffic {
             live: all.live + one.live,
+            queued: all.queued + one.queued,
             bytes_in: all.bytes_in + one.bytes_in,
             bytes_out: all.bytes_out + one.bytes_out,
         });
@@ -340,6 +396,8 @@ impl Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {
             live: live.live,
+            permits: service.permits.taken(),
+            queued: live.queued,
             accepted: read(&counters.accepted),
             refused: read(&counters.refused),
             refused_full: read(&counters.refused_full),
@@ -347,24 +405,38 @@ impl Stats {
             refused_too_fast: read(&counters.refused_too_fast),
             accept_errors: read(&counters.accept_errors),
             accept_pauses: read(&counters.accept_pauses),
+            no_descriptors: read(&counters.no_descriptors),
+            no_resources: read(&counters.no_resources),
+            broken_listeners: read(&counters.broken_listeners),
             shed: read(&counters.shed),
             close_timeouts: read(&counters.close_timeouts),
             bytes_in: read(&counters.bytes_in) + live.bytes_in,
             bytes_out: read(&counters.bytes_out) + live.bytes_out,
             highest_queue: counters.highest_queue.load(Ordering::Relaxed),
+            reads_held_back: read(&counters.held_back[Direction::Read as usize]),
+            writes_held_back: read(&counters.held_back[Direction::Write as usize]),
             missed: read(&counters.missed),
             datagrams: counters.datagrams.read(),
-            closed: std::array::from_fn(|i| read(&counters.closed[i])),
+            closed: counters.closed.each_ref().map(|sides| sides.each_ref().map(read)),
         }
     }
 
     /// How many connections ended for this reason.
     pub fn closed(&self, kind: CloseKind) -> u64 {
-        self.closed[kind.index()]
+        self.closed[kind.index()].iter().sum()
     }
 
     /// How many connections ended for each reason that occurred.
     pub fn closed_by_kind(&self) -> impl Iterator<Item = (CloseKind, u64)> {
-        CloseKind::ALL.into_iter().zip(self.closed).filter(|(_, count)| *count > 0)
+        CloseKind::ALL.into_iter().map(|kind| (kind, self.closed(kind))).filter(|(_, n)| *n > 0)
+    }
+
+    /// The same, with who ended them.
+    pub fn closed_by_cause(&self) -> impl Iterator<Item = (CloseKind, Side, u64)> {
+        let sides = |(kind, counts): (_, [u64; Side::ALL.len()])| {
+            Side::ALL.into_iter().zip(counts).map(move |(side, count)| (kind, side, count))
+        };
+        let all = CloseKind::ALL.into_iter().zip(self.closed).flat_map(sides);
+        all.filter(|(_, _, count)| *count > 0)
     }
 }

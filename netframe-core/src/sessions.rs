@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::error;
 
 pub(crate) use self::table::Number;
 use self::table::Table;
-use crate::acceptor::{AcceptError, Backoff, sort};
+use crate::acceptor::{Failures, Next};
 use crate::addr::Addr;
 use crate::below::Below;
 use crate::connection::{Arrival, Core, Idle, MAX_BATCH, Peer, Setup, ticks};
@@ -50,7 +50,7 @@ pub(crate) struct Sessions {
     bounds: Bounds,
     /// No peer gets a new session any more.
     stopped: bool,
-    backoff: Backoff,
+    failures: Failures,
 }
 
 /// How many sessions a socket has at most, and how long a silent one lives.
@@ -93,7 +93,7 @@ impl Sessions {
             origin: Arc::new(Origin::new(endpoint.kind(), socket.local().clone())),
             table: Arc::new(Table::new()),
             stopped: false,
-            backoff: Backoff::default(),
+            failures: Failures::new("receiving"),
             socket,
             endpoint,
             factory,
@@ -115,8 +115,12 @@ impl Sessions {
     ) -> io::Result<()> {
         self.receive_until(stop.cancelled()).await?;
         let table = Arc::clone(&self.table);
+        let gone = self.home.lingers();
         if passed_on.get() {
-            tokio::spawn(async move { self.send_until(table.emptied()).await });
+            tokio::spawn(async move {
+                self.send_until(table.emptied()).await;
+                drop((self, gone));
+            });
             return Ok(());
         }
         let mut batch = VecDeque::new();
@@ -129,13 +133,11 @@ impl Sessions {
             yield_now().await; // as in `receive_until`
         }
         self.stopped = true;
-        let gone = self.home.lingers();
         tokio::spawn(async move {
             if let Err(error) = self.receive_until(table.emptied()).await {
                 error!(endpoint = %self.endpoint, %error, "the socket broke while it drained");
             }
-            drop(self); // and with it the socket
-            drop(gone);
+            drop((self, gone)); // and with it the socket
         });
         Ok(())
     }
@@ -154,7 +156,7 @@ impl Sessions {
             match received.await {
                 None => return Ok(()),
                 Some(Ok(())) => {
-                    self.backoff.reset();
+                    self.failures.reset();
                     let full = batch.len() >= MAX_BATCH;
                     self.hand_out(&mut batch).await;
                     if full {
@@ -259,26 +261,13 @@ impl Sessions {
 
     async fn failed(&mut self, error: io::Error) -> io::Result<()> {
         let service = &self.home.service;
-        let endpoint = &self.endpoint;
         if error.kind() == io::ErrorKind::ConnectionRefused {
             Counters::add(&service.counters.datagrams.refused);
             return Ok(());
         }
-        match sort(&error) {
-            AcceptError::OneConnection => {
-                Counters::add(&service.counters.accept_errors);
-                debug!(service = %service.name, %endpoint, %error, "a receive failed");
-                yield_now().await;
-            }
-            AcceptError::NoDescriptors | AcceptError::NoResources => {
-                Counters::add(&service.counters.accept_pauses);
-                warn!(service = %service.name, %endpoint, %error, "out of resources; receiving pauses");
-                sleep(self.backoff.next()).await;
-            }
-            AcceptError::Fatal => {
-                error!(service = %service.name, %endpoint, %error, "the socket is broken");
-                return Err(error);
-            }
+        match self.failures.take(error, service, &self.endpoint)? {
+            Next::GoOn => yield_now().await,
+            Next::Pause(time, _) => sleep(time).await,
         }
         Ok(())
     }

@@ -4,10 +4,14 @@
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-use crate::connection::Core;
+use tokio::time::Instant;
+
+use crate::connection::{Core, ticks};
 use crate::home::Home;
 use crate::info::ConnectionId;
 use crate::limits::Limits;
+use crate::service::Counters;
+use crate::shaping::Direction;
 use crate::sync::{Mutex, MutexGuard};
 use crate::wheel::Tick;
 
@@ -86,6 +90,35 @@ impl Shared {
                     return false;
                 }
             }
+        }
+    }
+
+    /// How many bytes the driver may move now: of `max` that are to be read, or of the queue. `None` if
+    /// shaping holds the direction back.
+    pub(crate) fn allow(&self, direction: Direction, max: usize) -> Option<usize> {
+        let service = &self.home.service;
+        if service.shaping.is_none() {
+            return Some(max);
+        }
+        let mut core = self.lock();
+        match core.allow(direction, max, Instant::now()) {
+            Ok(bytes) => Some(bytes),
+            Err(wait) => {
+                let now = self.home.now();
+                let tick = now.wrapping_add(ticks(wait));
+                if core.hold_back(direction, tick, now) {
+                    self.home.rearm(core.wheel_key, tick, now);
+                }
+                Counters::add(&service.counters.held_back[direction as usize]);
+                None
+            }
+        }
+    }
+
+    /// So many of the bytes that were allowed have moved. `more` says whether more would have.
+    pub(crate) fn moved(&self, direction: Direction, bytes: usize, more: bool) {
+        if self.home.service.shaping.is_some() {
+            self.lock().moved(direction, bytes, more);
         }
     }
 

@@ -13,12 +13,18 @@ mod schedules;
 
 #[cfg(not(all(test, netframe_shuttle)))]
 pub(crate) use std::{
-    sync::{Mutex, MutexGuard, atomic::AtomicUsize},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize},
+    },
     thread_local,
 };
 
 #[cfg(all(test, netframe_shuttle))]
 pub(crate) use shuttle::{
-    sync::{Mutex, MutexGuard, atomic::AtomicUsize},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize},
+    },
     thread_local,
 };

@@ -14,7 +14,7 @@ use netframe_core::bytes::BytesMut;
 use netframe_core::testing::Recorder;
 use netframe_core::{
     ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport, Factory, Group, Limits, Member,
-    Policy, Protocol, Result, Server, Transport, datagrams,
+    Policy, Protocol, Quota, Result, Server, Transport, datagrams,
 };
 use tokio::runtime::Runtime;
 
@@ -229,6 +229,53 @@ fn an_idle_connection_costs_less_than_600_bytes() {
     assert!(more <= 8, "{more} B more per connection");
 }
 
+/// Nor one that is held back: the second rate is used up by the first messages.
+#[test]
+fn an_echoed_message_of_a_shaped_connection_allocates_nothing() {
+    for (rate, held_back) in [(1 << 30, false), (100_000, true)] {
+        let mut limits = Limits::default();
+        let rates = [&mut limits.read_rate, &mut limits.write_rate];
+        rates.into_iter().for_each(|limit| *limit = Quota::AtMost(rate));
+        limits.service_write_rate = Quota::AtMost(rate);
+        let (runtime, server) = serve_with(limits);
+        let mut client = connect(&server);
+        let mut count = |round_trips| {
+            let run = || runtime.block_on(round_trip(&mut client, &[7; 4096], round_trips));
+            measure(run).count_total
+        };
+        count(40); // pools and buffers fill
+        let (few, many) = (count(1), count(11));
+        println!("{rate} B/s: {} allocations per 10 shaped messages", many - few);
+        assert_eq!(many, few, "{rate} B/s");
+        assert_eq!(server.stats().writes_held_back > 10, held_back);
+    }
+}
+
+#[test]
+fn an_idle_connection_that_is_shaped_costs_less_than_1100_bytes() {
+    const CONNECTIONS: usize = 1000;
+    let mut limits = Limits::default();
+    (limits.read_rate, limits.write_rate) = (Quota::AtMost(100_000), Quota::AtMost(100_000));
+    (limits.service_read_rate, limits.service_write_rate) = (limits.read_rate, limits.write_rate);
+    let (runtime, server) = serve_with(limits);
+    let mut clients = vec![connect(&server)];
+    settle(&runtime);
+    clients.reserve(CONNECTIONS);
+    let counted = measure(|| {
+        for _ in 0..CONNECTIONS {
+            clients.push(connect(&server));
+            if clients.len() % 100 == 0 {
+                settle(&runtime);
+            }
+        }
+        settle(&runtime);
+    });
+    assert_eq!(server.stats().live, CONNECTIONS + 1);
+    let bytes = per_connection(&counted, CONNECTIONS);
+    println!("{bytes} B of heap per shaped connection");
+    assert!(bytes < 1100, "{bytes} B per connection");
+}
+
 fn per_connection(counted: &AllocationInfo, connections: usize) -> i64 {
     counted.bytes_current / i64::try_from(connections).unwrap()
 }
@@ -236,6 +283,14 @@ fn per_connection(counted: &AllocationInfo, connections: usize) -> i64 {
 /// A server that makes progress only while the runtime is blocked on: all of it on this thread.
 fn serve() -> (Runtime, Server) {
     serve_on("tcp://127.0.0.1:0?backlog=1024", |_: &ConnectionInfo| Echo)
+}
+
+fn serve_with(limits: Limits) -> (Runtime, Server) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let builder = Server::builder(|_: &ConnectionInfo| Echo).limits(limits);
+    let builder = builder.listen("tcp://127.0.0.1:0?backlog=1024").unwrap();
+    let server = runtime.block_on(builder.bind()).unwrap();
+    (runtime, server)
 }
 
 fn serve_on(at: &str, factory: impl Factory) -> (Runtime, Server) {

@@ -1,24 +1,21 @@
-//! What [`ReconnectingClient`] logs. It has a process of its own: whether anybody listens to an event
-//! is remembered for all threads, and must not be asked by a test beside it.
+//! What [`ReconnectingClient`] logs.
 
 #![expect(clippy::unwrap_used, reason = "this is all test code")]
 
-use std::fmt;
-use std::mem;
-use std::sync::{Arc, Mutex};
+mod log;
+
 use std::time::Duration;
+
+use log::Log;
 
 use netframe_core::bytes::BytesMut;
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{ConnectionInfo, Protocol, ReconnectingClient, Result, Server, Transport};
 use tokio::time::sleep;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
 #[tokio::test(start_paused = true)]
 async fn one_attempt_of_a_series_of_failures_is_warned_of() {
-    let log = Log::default();
+    let log = Log::of(&["netframe_core::reconnect"]);
     let _guard = tracing::subscriber::set_default(log.clone());
     let network = MemNetwork::new();
     let client = ReconnectingClient::builder(quiet).network(network.clone()).seed(42);
@@ -61,48 +58,4 @@ impl Protocol for Quiet {
 
 fn quiet(_: &ConnectionInfo) -> Quiet {
     Quiet
-}
-
-/// Keeps the level and the text of each event of the module under test.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target() == "netframe_core::reconnect"
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        struct Text(String);
-
-        impl Visit for Text {
-            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().unwrap().push(format!("{} {}", event.metadata().level(), text.0));
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-impl Log {
-    fn take(&self) -> Vec<String> {
-        mem::take(&mut self.0.lock().unwrap())
-    }
 }

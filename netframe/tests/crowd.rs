@@ -7,18 +7,21 @@
 #[path = "runner/cost.rs"]
 mod cost;
 #[expect(dead_code, reason = "the other tests use the rest")]
+#[path = "runner/load.rs"]
+mod load;
+#[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "runner/program.rs"]
 mod program;
 
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use cost::processor_time;
+use load::{room, worst_case};
 use program::{PATIENCE, Program};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy, sink};
@@ -84,30 +87,6 @@ fn readers_get_every_line_beside_members_that_never_read() {
     let missed = end.stderr.split(" missed=").nth(1).unwrap().split(' ').next().unwrap();
     assert!(missed.parse::<usize>().unwrap() > members / 2 * 100, "{}", end.stderr);
     assert_eq!(end.code, Some(0), "{}", end.stderr);
-}
-
-/// What `check` says the file allows, bytes.
-fn worst_case(config: &str) -> usize {
-    let check = Program::start(&["check", config]).end();
-    let worst = check.stdout.lines().last().unwrap();
-    let worst = worst.strip_prefix("memory at worst: ").expect(worst);
-    let mib = worst.strip_suffix(" MiB").expect(worst).parse::<f64>().unwrap();
-    (mib * f64::from(1 << 20)) as usize
-}
-
-/// As many members as the limit of descriptors leaves room for.
-fn room(wanted: usize) -> usize {
-    let limit = Command::new("sh").args(["-c", "ulimit -n 8192 2>/dev/null; ulimit -n"]).output();
-    let limit = String::from_utf8(limit.unwrap().stdout).unwrap();
-    let own = fs::read_to_string("/proc/self/limits").unwrap();
-    let own = own.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let own = own.split_whitespace().nth(3).unwrap();
-    let smallest = [limit.trim(), own].map(|text| text.parse().unwrap_or(usize::MAX));
-    let members = wanted.min(smallest[0].min(smallest[1]) * 4 / 5 - 100);
-    if members < wanted {
-        println!("{members} members, as there are no descriptors for more");
-    }
-    members
 }
 
 /// Comes in; one that is deaf has little room for what it does not read.

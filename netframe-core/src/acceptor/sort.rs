@@ -35,7 +35,8 @@ pub(crate) fn sort(error: &io::Error) -> AcceptError {
 }
 
 /// See accept(2), whose "error handling" lists the network errors that are to be treated like
-/// `EAGAIN`.
+/// `EAGAIN`. `EOPNOTSUPP` is one of them, and also what a socket says that cannot listen at all; that one
+/// pauses soon, as all that fails again and again does.
 #[cfg(not(windows))]
 fn by_errno(errno: i32) -> AcceptError {
     match errno {
@@ -51,6 +52,8 @@ fn by_errno(errno: i32) -> AcceptError {
         | libc::EHOSTUNREACH
         | libc::ENOPROTOOPT
         | libc::EOPNOTSUPP
+        | libc::ESOCKTNOSUPPORT
+        | libc::EPROTONOSUPPORT
         | libc::ECONNRESET => AcceptError::OneConnection,
         #[cfg(target_os = "linux")]
         libc::ENONET | libc::ENOSR => AcceptError::OneConnection,

@@ -453,7 +453,8 @@ impl Core {
 
     /// Whether there is something that may be sent now.
     pub(super) fn can_flush(&self) -> bool {
-        self.as_datagrams().map_or(self.queued > 0, Datagrams::can_send)
+        let stream = self.queued > 0 && !self.flags.any(Flags::WRITE_HELD_BACK);
+        self.as_datagrams().map_or(stream, Datagrams::can_send)
     }
 
     /// Whether what has arrived is handled before anything is sent: the answers to a batch then leave

@@ -35,9 +35,9 @@ pub(crate) struct Deadlines {
 }
 
 /// A tick that is not zero, so that an optional one needs no more room.
-type At = std::num::NonZero<Tick>;
+pub(super) type At = std::num::NonZero<Tick>;
 
-fn at(tick: Tick) -> At {
+pub(super) fn at(tick: Tick) -> At {
     At::new(tick).unwrap_or(At::MIN) // once in four years: one tick late
 }
 
@@ -77,8 +77,19 @@ impl Deadlines {
         self.timeout = None;
     }
 
+    /// A time in which nothing was read or sent, or neither, by our own doing.
+    pub(super) fn put_off(&mut self, time: Tick, read: bool, write: bool) {
+        self.idle_since = self.idle_since.wrapping_add(time);
+        if read {
+            self.message.0 = self.message.0.wrapping_add(time);
+        }
+        if write {
+            self.patience = self.patience.map(|deadline| at(deadline.get().wrapping_add(time)));
+        }
+    }
+
     /// Notes that the wheel looks at `tick`, if that is earlier than planned.
-    fn bring_forward(&mut self, tick: Tick, now: Tick) -> bool {
+    pub(super) fn bring_forward(&mut self, tick: Tick, now: Tick) -> bool {
         let earlier = self.armed.is_none_or(|armed| until(tick, now) < until(armed.get(), now));
         if earlier {
             self.armed = Some(at(tick));
@@ -88,7 +99,7 @@ impl Deadlines {
 }
 
 /// Ticks from `now` to `tick`, zero if it has passed. Ticks wrap around.
-fn until(tick: Tick, now: Tick) -> Tick {
+pub(super) fn until(tick: Tick, now: Tick) -> Tick {
     let distance = tick.wrapping_sub(now);
     if distance > Tick::MAX / 2 { 0 } else { distance }
 }
@@ -180,6 +191,7 @@ impl Core {
     /// look.
     pub(crate) fn arm(&mut self, now: Tick, patience: &Patience) -> Option<Tick> {
         self.flags.unset(Flags::ARM | Flags::PROGRESS);
+        self.forgive(now);
         if self.flags.all(Flags::MESSAGE | Flags::MESSAGE_NEW) {
             self.flags.unset(Flags::MESSAGE_NEW);
             self.deadlines.message = (now, self.bytes_in as u32);
@@ -195,7 +207,7 @@ impl Core {
         if self.flags.any(Flags::ABORTED) {
             return (None, true);
         }
-        let mut wake = false;
+        let mut wake = self.let_go(now);
         let due = |tick: Tick| until(tick, now) == 0;
 
         if self.flags.take(Flags::ACTIVE) {
@@ -278,7 +290,8 @@ impl Core {
         });
         let timeout = self.deadlines.timeout.map(|timeout| until(timeout.get(), now));
         let message = self.message_look(now, limits);
-        let soonest = [idle, patience, timeout, message].into_iter().flatten().min()?;
+        let held_back = self.held_back_for(now);
+        let soonest = [idle, patience, timeout, message, held_back].into_iter().flatten().min()?;
         Some(now.wrapping_add(soonest.max(1)))
     }
 

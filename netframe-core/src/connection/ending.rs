@@ -5,7 +5,7 @@ use std::io;
 use bytes::BytesMut;
 use tokio::task::JoinSet;
 
-use super::{Core, Datagrams, Flags, Switch, Wakes, WriteQueue};
+use super::{Core, Datagrams, Flags, Shaped, Switch, Wakes, WriteQueue};
 use crate::close_reason::{Cause, CloseKind, CloseReason, Side};
 
 impl Core {
@@ -102,6 +102,7 @@ impl Core {
             _queue: queue,
             _inbound: std::mem::take(&mut rare.inbound),
             _switch: rare.switch.take(),
+            _shaped: rare.shaped.take(),
             _datagrams: datagrams,
             _tasks: rare.tasks.take(),
         };
@@ -142,7 +143,8 @@ impl Core {
 pub(crate) struct Remains {
     _queue: Option<Box<WriteQueue>>,
     _inbound: BytesMut,
-    _switch: Option<Switch>,
+    _switch: Option<Box<Switch>>,
+    _shaped: Option<Box<Shaped>>,
     _datagrams: Option<Box<Datagrams>>,
     _tasks: Option<JoinSet<()>>,
 }

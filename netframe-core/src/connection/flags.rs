@@ -114,8 +114,12 @@ flags! {
     MESSAGE = 43;
     /// It began since the timer last looked, or could not go on.
     MESSAGE_NEW = 44;
+    /// Shaping lets nothing be read for now.
+    READ_HELD_BACK = 45;
+    /// Shaping lets nothing be sent for now.
+    WRITE_HELD_BACK = 46;
     /// What a handler reads by itself comes too slowly; it has not been told yet.
-    LATE = 45;
+    LATE = 47;
 }
 
 impl Flags {

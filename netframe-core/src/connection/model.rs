@@ -152,8 +152,9 @@ impl Model {
         (self.switching, self.owed, self.draining) = (None, true, self.drained);
     }
 
-    /// The core has closed the connection by itself, with this left over.
-    fn closes_by_itself(&mut self, leftover: usize) {
+    /// The core has closed the connection by itself, with this left over. `held_back` says that there may
+    /// be more to read.
+    fn closes_by_itself(&mut self, leftover: usize, held_back: bool) {
         let nothing_left = leftover == 0 && self.ahead == 0;
         if self.switching == Some(Residue::Reject) && !nothing_left {
             self.close_because((Side::Peer, CloseKind::ProtocolError));
@@ -161,6 +162,7 @@ impl Model {
             self.close_because((Side::Peer, CloseKind::Eof));
         } else {
             assert!(self.idle_close && nothing_left && self.queued == 0, "it closes by itself");
+            assert!(!held_back, "it closes before it has looked for input");
             if self.drained && !self.eof_seen {
                 self.close_because((Side::System, CloseKind::Shutdown));
             } else {
@@ -214,6 +216,8 @@ pub(crate) enum Op {
     PeerReads(usize),
     /// The socket takes nothing more until the peer reads.
     PeerStalls,
+    /// Time passes, in ticks of the timer wheel.
+    Pass(usize),
     /// The driver runs until there is a handler to run or nothing to do.
     Turn,
 }
@@ -269,6 +273,7 @@ impl Op {
             50 => Self::PeerResets,
             51..=53 => Self::PeerReads(len),
             54 => Self::PeerStalls,
+            55 | 56 => Self::Pass(usize::from(arg % 16)),
             _ => Self::Turn,
         }
     }

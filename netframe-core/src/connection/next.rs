@@ -2,6 +2,7 @@
 //! readiness of a polled socket.
 
 use super::{Core, Event, Flags};
+use crate::bugs::{Bug, planted};
 use crate::close_reason::{Cause, CloseKind, Side};
 
 impl Core {
@@ -107,7 +108,8 @@ impl Core {
             // There is no FIN to send or to wait for.
             return if self.queued > 0 { Next::Wait { watch_reset: false } } else { Next::End };
         }
-        if self.queued == 0 && !self.flags.any(Flags::FIN_SENT) && !blocked.write {
+        let dropped = planted(Bug::LastChunk) && blocked.write && self.flags.any(Flags::EOF_SEEN);
+        if (self.queued == 0 && !blocked.write || dropped) && !self.flags.any(Flags::FIN_SENT) {
             return Next::Fin;
         }
         let eof = self.flags.any(Flags::EOF_SEEN | Flags::LINGERED);
@@ -115,7 +117,7 @@ impl Core {
             return Next::End;
         }
         if !eof && !blocked.read {
-            return Next::Discard;
+            return if planted(Bug::AfterClose) { Next::Read } else { Next::Discard };
         }
         Next::Wait { watch_reset: false }
     }
@@ -209,6 +211,13 @@ impl Core {
 
     /// What is blocked: of a polled socket, the directions in which it is not ready.
     fn look_at_readiness(&self, blocked: Blocked) -> Blocked {
+        if self.is_read_held_back() {
+            return Blocked { read: true, spent: true, ..self.readiness(blocked) };
+        }
+        self.readiness(blocked)
+    }
+
+    fn readiness(&self, blocked: Blocked) -> Blocked {
         if !self.flags.any(Flags::POLLED) {
             return Blocked { read: blocked.read || self.flags.any(Flags::FED), ..blocked };
         }
@@ -269,6 +278,7 @@ pub(crate) enum Next {
 pub(crate) struct Blocked {
     pub(crate) read: bool,
     pub(crate) write: bool,
-    /// The read was blocked by the task's cooperative budget: there may be input nevertheless.
+    /// The read was blocked by the task's cooperative budget, or by shaping: there may be input
+    /// nevertheless.
     pub(crate) spent: bool,
 }

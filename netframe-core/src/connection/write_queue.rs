@@ -124,12 +124,18 @@ impl WriteQueue {
         }
     }
 
-    /// Runs `f` on the first slices of the queue.
-    pub(crate) fn with_slices<R>(&self, f: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+    /// Runs `f` on the first slices of the queue, of at most `max` bytes.
+    pub(crate) fn with_slices<R>(&self, max: usize, f: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        let mut left = max;
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let mut len = 0;
         let parts = self.segments.iter().map(|segment| &segment[..]).chain([&self.tail[..]]);
         for (slot, part) in slices.iter_mut().zip(parts.filter(|part| !part.is_empty())) {
+            if left == 0 {
+                break;
+            }
+            let part = &part[..part.len().min(left)];
+            left -= part.len();
             *slot = IoSlice::new(part);
             len += 1;
         }
@@ -223,10 +229,10 @@ mod tests {
                         drop(queue.push_bytes(bytes, false));
                     }
                     Op::Sent(count) => {
-                        let offered = queue.with_slices(|s| s.iter().map(|s| s.len()).sum());
+                        let offered = queue.with_slices(usize::MAX, |s| s.iter().map(|s| s.len()).sum());
                         let count = count.min(offered);
-                        let sent: Vec<u8> = queue.with_slices(|s| {
-                            s.iter().flat_map(|s| s.iter().copied()).take(count).collect()
+                        let sent: Vec<u8> = queue.with_slices(count, |s| {
+                            s.iter().flat_map(|s| s.iter().copied()).collect()
                         });
                         prop_assert_eq!(&sent[..], &model[..count]);
                         queue.advance(count);

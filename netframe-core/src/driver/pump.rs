@@ -15,6 +15,7 @@ use crate::below::{Below, Sent};
 use crate::connection::{Arrival, Blocked, Event, Next, Outgoing, Wakes};
 use crate::limits::MAX_DELIVERY;
 use crate::service::Counters;
+use crate::shaping::Direction;
 use crate::shared::Shared;
 use crate::transport::datagram::Channel;
 
@@ -125,8 +126,9 @@ pub(super) fn poll_flush(
     if let Below::Datagrams(channel) = below {
         return poll_send(channel, cx, shared, blocked);
     }
+    let Some(max) = shared.allow(Direction::Write, usize::MAX) else { return };
     let mut queue = shared.lock().start_flush();
-    let (sent, error) = match below.poll_write(cx, &queue) {
+    let (sent, error) = match below.poll_write(cx, &queue, max) {
         Poll::Ready(Ok(Sent { taken: 0, .. })) => {
             (Sent::NOTHING, Some(io::ErrorKind::WriteZero.into()))
         }
@@ -142,7 +144,9 @@ pub(super) fn poll_flush(
     let drained = core.finish_flush(queue, &sent, below.holds_back(), shared.limits());
     let failed = error.map(|error| core.io_failed(error));
     shared.arm(&mut core);
+    let more = sent.taken == max && core.queued() > 0;
     drop(core);
+    shared.moved(Direction::Write, sent.taken, more);
     drained.wake();
     failed.unwrap_or_default().wake();
 }
@@ -318,7 +322,11 @@ fn poll_read(
     blocked: &mut Blocked,
     max: usize,
 ) -> Option<BytesMut> {
-    match poll_chunk(below, cx, max) {
+    let max = shared.allow(Direction::Read, max)?;
+    let polled = poll_chunk(below, cx, max);
+    let len = if let Poll::Ready(Ok((chunk, _))) = &polled { chunk.len() } else { 0 };
+    shared.moved(Direction::Read, len, len == max);
+    match polled {
         Poll::Ready(Ok((chunk, _))) if chunk.is_empty() => {
             let wakes = shared.lock().received_eof();
             wakes.wake();
@@ -350,6 +358,13 @@ fn fail(shared: &Arc<Shared>, error: io::Error) {
 thread_local! {
     /// Initialized bytes to read into.
     static READ_BUFFER: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// Has this thread begin with a new buffer, as what a read takes at most depends on the pieces that
+/// were split off before.
+#[cfg(feature = "sim")]
+pub(crate) fn forget_read_buffer() {
+    drop(READ_BUFFER.take());
 }
 
 /// Reads into the buffer of this thread and splits off what came: no copy, and no allocation as

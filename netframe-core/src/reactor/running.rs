@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,7 @@ use crate::budget::{Budget, Process};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::limits::deadline;
-use crate::server::{DrainReport, ReadyServer, ServerBuilder, ServerPart};
+use crate::server::{DrainReport, ReadyServer, ServerBuilder, ServerPart, stopped};
 use crate::service::{Service, Stats};
 
 /// A running reactor: its services, to be looked at and changed. Cheap to clone, and harmless once
@@ -171,8 +172,9 @@ impl Running {
             service.stopping.store(true, Ordering::SeqCst);
             let (state, service) = (Arc::clone(&self.state), Arc::clone(service));
             self.state.control.spawn(async move {
-                service.stop_accepting().await;
-                let report = drain_all(service.parts.clone(), deadline(drain)).await;
+                service.stop();
+                stopped(service.accepted()).await;
+                let report = service.drain(deadline(drain)).await;
                 info!(name = service.service.name, "service stopped: {report}");
                 let mut services = state.services();
                 // When the reactor stops, its list is that of what it stopped.
@@ -271,10 +273,18 @@ impl Running {
             services.over = true;
             services.all.clone()
         };
-        for service in &services {
-            service.stop_accepting().await;
-        }
-        drain_all(services.iter().flat_map(|service| service.parts.clone()), deadline).await
+        services.iter().for_each(|service| service.stop());
+        let accepted = async {
+            for service in &services {
+                service.accepted().await;
+            }
+        };
+        stopped(accepted).await;
+        let drains =
+            services.into_iter().map(|service| async move { service.drain(deadline).await });
+        let mut report = side_by_side(drains).await;
+        self.state.process.look(&mut report.leaks);
+        report
     }
 
     fn snapshot(&self) -> Vec<Arc<RunningService>> {
@@ -308,24 +318,42 @@ impl RunningService {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn stop_accepting(&self) {
+    /// Drains all its parts until `deadline`, and aborts the rest.
+    async fn drain(&self, deadline: Instant) -> DrainReport {
+        let parts = self.parts.clone().into_iter();
+        let drains = parts.map(|part| async move { part.drain(deadline).await });
+        let mut report = side_by_side(drains).await;
+        self.service.end(&mut report.leaks, deadline).await;
+        report
+    }
+
+    /// It shall accept no more.
+    fn stop(&self) {
         drop(self.ready().take());
+        self.parts.iter().for_each(|part| part.stop());
+    }
+
+    /// Waits until it accepts no more.
+    async fn accepted(&self) {
         for part in &self.parts {
-            part.stop_accepting().await;
+            part.accepted().await;
         }
     }
 }
 
-/// Drains them side by side.
-async fn drain_all(
-    parts: impl IntoIterator<Item = Arc<ServerPart>>,
-    deadline: Instant,
-) -> DrainReport {
-    let drain = |part: Arc<ServerPart>| async move { part.drain(deadline).await };
-    let mut drains: JoinSet<_> = parts.into_iter().map(drain).collect();
+/// Lets them drain, and adds up what they report.
+async fn side_by_side<D>(drains: impl Iterator<Item = D>) -> DrainReport
+where
+    D: Future<Output = DrainReport> + Send + 'static,
+{
+    let mut drains: JoinSet<_> = drains.collect();
     let mut report = DrainReport::default();
     while let Some(drained) = drains.join_next().await {
-        report.merge(drained.unwrap_or_default());
+        report.merge(match drained {
+            Ok(drained) => drained,
+            Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
+            Err(_) => DrainReport::default(), // its runtime is gone
+        });
     }
     report
 }

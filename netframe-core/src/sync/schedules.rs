@@ -12,15 +12,17 @@ use bytes::Bytes;
 use shuttle::future::block_on;
 use shuttle::sync::atomic::AtomicUsize;
 use shuttle::thread;
+use tokio::time::Instant;
 
 use crate::budget::Process;
 use crate::connection::{Blocked, Event, Next};
 use crate::group::{Group, GroupLimits, Policy};
 use crate::handle::Handle;
 use crate::inbox::Inbox;
-use crate::limits::Limits;
+use crate::limits::{Limits, Quota};
 use crate::mailbox::{Mailbox, TrySendError};
 use crate::service::{Count, Service};
+use crate::shaping::Shaping;
 use crate::shared::Shared;
 use crate::testing::Recorder;
 use crate::transport::Transport;
@@ -88,6 +90,36 @@ fn a_permit_is_not_lost_with_an_acceptor_that_waits_for_the_network() {
         });
         join(threads.collect());
         assert!(service.permits.try_acquire());
+    });
+}
+
+#[test]
+fn connections_share_a_bucket_and_lose_no_byte_of_it() {
+    check(|| {
+        let limits = Limits { service_read_rate: Quota::AtMost(6), ..Limits::default() };
+        let shaping = Shaping::new(&limits).unwrap();
+        let now = Instant::now();
+        let threads: Vec<_> = (1..=3)
+            .map(|unused| {
+                let [mut lane, _] = shaping.lanes(now);
+                thread::spawn(move || {
+                    let mut moved = 0;
+                    for _ in 0..2 {
+                        // Who finds nothing queues for a turn, and gives it back at its end.
+                        if let Ok(bytes) = lane.take(4, now) {
+                            let bytes = bytes.saturating_sub(unused);
+                            lane.moved(bytes, true);
+                            moved += bytes;
+                        }
+                    }
+                    moved
+                })
+            })
+            .collect();
+        let moved: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert!(moved <= 6, "{moved} of 6 bytes");
+        let [mut lane, _] = shaping.lanes(now);
+        assert_eq!(lane.take(100, now).unwrap_or(0), 6 - moved, "the others are back");
     });
 }
 

@@ -70,7 +70,7 @@ impl<P: Protocol> Harness<P> {
         Self::with_limits(protocol, Limits::default())
     }
 
-    /// Makes the connection, with other limits.
+    /// Makes the connection, with other limits. Rates are of no effect: the test says when bytes move.
     pub fn with_limits(protocol: P, limits: Limits) -> Self {
         Self::over(protocol, Recorder::with_limits(limits))
     }

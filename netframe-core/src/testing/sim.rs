@@ -50,11 +50,14 @@
 
 mod checked;
 mod conditions;
+mod ledger;
+mod left;
 mod listener;
 mod run;
 mod socket;
 mod stream;
 mod trace;
+mod trouble;
 mod world;
 
 use std::fmt;
@@ -65,6 +68,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 
 use crate::endpoint::Endpoint;
+use crate::service::Service;
 use crate::transport::mem::MemNetwork;
 
 pub use self::checked::{Checked, CheckedFactory};
@@ -196,9 +200,7 @@ impl SimNetwork {
     /// Lets the run fail, once its scenario is over. In callbacks, where a panic only ends their
     /// connection.
     pub fn violation(&self, text: impl fmt::Display) {
-        let mut state = self.world.lock();
-        state.note(format_args!("VIOLATION: {text}"));
-        state.violations.push(text.to_string());
+        self.world.lock().violation(text.to_string());
     }
 
     /// What has happened so far.
@@ -209,6 +211,10 @@ impl SimNetwork {
     /// Streams and datagram sockets that somebody holds now; of a connection there are two.
     pub fn open_streams(&self) -> usize {
         self.world.lock().open_streams()
+    }
+
+    pub(crate) fn watch(&self, service: &Arc<Service>) {
+        self.world.lock().services.push(Arc::clone(service));
     }
 
     pub(crate) fn mem(&self) -> MemNetwork {

@@ -94,6 +94,7 @@ impl GramWorld {
     pub(crate) async fn stop(self) -> DrainReport {
         let report = self.server.shutdown(Duration::from_secs(30)).await;
         assert_eq!(report.aborted, 0, "{report}");
+        assert!(report.leaks.is_empty(), "{report}");
         report
     }
 }

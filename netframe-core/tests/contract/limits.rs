@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use netframe_core::bytes::BytesMut;
 use netframe_core::{
-    Client, CloseReason, ConnectionInfo, Error, LimitError, Limits, Protocol, Result, Server,
-    Timeout, Transport,
+    Client, CloseReason, ConnectionInfo, Error, LimitError, Limits, Protocol, Quota, Result,
+    Server, Timeout, Transport,
 };
 
 use crate::probe::{Probe, echo};
-use crate::world::{Net, World, limits};
+use crate::world::{Net, World, limits, pattern};
 
 on_every_transport! {
     rule12_zero_is_refused_at_the_start,
     rule12_the_fourth_of_three_waits_until_one_ends,
     rule12_a_refused_connection_gives_its_place_back,
+    rule12_what_is_shaped_arrives_whole_and_not_too_fast,
 }
 
 on_transports_with_reset! {
@@ -159,4 +162,42 @@ async fn rule12_a_refused_connection_gives_its_place_back(net: Net) {
     }
     world.connect().await.ping(b"served").await;
     world.stop().await;
+}
+
+async fn rule12_what_is_shaped_arrives_whole_and_not_too_fast(net: Net) {
+    const RATE: usize = 40_000;
+    let changes: [Change; 4] = [
+        |l| l.read_rate = Quota::AtMost(RATE),
+        |l| l.write_rate = Quota::AtMost(RATE),
+        |l| l.service_read_rate = Quota::AtMost(2 * RATE),
+        |l| l.service_write_rate = Quota::AtMost(2 * RATE),
+    ];
+    let mut worlds = tokio::task::JoinSet::new();
+    for change in changes {
+        worlds.spawn(async move {
+            let world = World::with_limits(net, limits(change), echo).await;
+            let began = tokio::time::Instant::now();
+            let talk = async || {
+                let client = world.connect().await;
+                let (mut input, mut output) = tokio::io::split(client);
+                let sent = pattern(RATE * 5 / 4);
+                let send = async {
+                    output.write_all(&sent).await.unwrap();
+                    output.shutdown().await.unwrap();
+                };
+                let mut got = Vec::new();
+                let (read, ()) = tokio::join!(input.read_to_end(&mut got), send);
+                read.unwrap();
+                assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+            };
+            tokio::join!(talk(), talk());
+            assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+            let stats = world.stats();
+            assert!(stats.reads_held_back + stats.writes_held_back > 0);
+            world.stop().await;
+        });
+    }
+    while let Some(served) = worlds.join_next().await {
+        served.unwrap();
+    }
 }

@@ -72,7 +72,9 @@ fn reactor(net: Net, factory: impl Factory, max: usize) -> (Reactor, Dialer) {
 }
 
 fn run(reactor: Reactor, test: impl Future<Output = ()>) -> DrainReport {
-    reactor.run_until(within(test)).unwrap()
+    let report = reactor.run_until(within(test)).unwrap();
+    assert!(report.leaks.is_empty(), "{report}");
+    report
 }
 
 fn a_reactor_serves_on_all_its_workers(net: Net) {

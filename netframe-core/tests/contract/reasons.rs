@@ -211,5 +211,9 @@ async fn rule8_stats_count_by_kind(net: Net) {
     assert_eq!(stats.accepted, 3);
     let by_kind: Vec<_> = stats.closed_by_kind().collect();
     assert_eq!(by_kind, [(CloseKind::Closed, 2), (CloseKind::Aborted, 1)]);
+    let by_cause: Vec<_> = stats.closed_by_cause().collect();
+    let local = |kind, count| (kind, Side::Local, count);
+    assert_eq!(by_cause, [local(CloseKind::Closed, 2), local(CloseKind::Aborted, 1)]);
+    assert_eq!((stats.permits, stats.queued), (0, 0));
     world.stop().await;
 }

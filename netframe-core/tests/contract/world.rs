@@ -112,10 +112,11 @@ impl World {
         until(|| wanted(&self.stats())).await;
     }
 
-    /// Ends the server; every connection is expected to end by itself.
+    /// Ends the server; every connection is expected to end by itself, and all to be given back.
     pub(crate) async fn stop(self) -> DrainReport {
         let report = self.server.shutdown(Duration::from_secs(30)).await;
         assert_eq!(report.aborted, 0, "{report}");
+        assert!(report.leaks.is_empty(), "{report}");
         report
     }
 }

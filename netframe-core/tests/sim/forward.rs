@@ -9,7 +9,9 @@ use tokio::time::sleep;
 
 use netframe_core::bytes::BytesMut;
 use netframe_core::testing::sim::{self, SimNetwork};
-use netframe_core::{Client, CloseReason, ConnectionInfo, Handle, Protocol, Result, Transport};
+use netframe_core::{
+    Client, CloseReason, ConnectionInfo, Factory, Handle, Protocol, Result, Transport,
+};
 
 use crate::echo::Echo;
 use crate::{LONG, SEEDS, pattern, same, serve, weather};
@@ -70,12 +72,16 @@ impl Protocol for Half {
     }
 }
 
+/// Forwards to `echo`, from the host `relay`.
+pub(crate) fn factory(net: &SimNetwork) -> impl Factory {
+    let net = net.host("relay");
+    move |_: &ConnectionInfo| Half { net: net.clone(), other: None }
+}
+
 pub(crate) async fn by_callbacks(net: SimNetwork) {
     net.set_conditions(weather(&net));
     let target = serve(&net, "echo", |_: &ConnectionInfo| Echo).await;
-    let outwards = net.host("relay");
-    let half = move |_: &ConnectionInfo| Half { net: outwards.clone(), other: None };
-    let relay = serve(&net, "relay", half).await;
+    let relay = serve(&net, "relay", factory(&net)).await;
     let mut peers = Vec::new();
     for number in 0..3 {
         let net = net.host(&format!("peer{number}"));

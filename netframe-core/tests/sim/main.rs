@@ -14,16 +14,18 @@ mod network;
 mod reconnect;
 mod relay;
 mod requests;
+mod shaping;
 mod shutdown;
 mod switch;
+mod trouble;
 
 use std::time::Duration;
 
 use netframe_core::testing::sim::{Conditions, Sim, SimNetwork};
 use netframe_core::{Factory, Limits, Server};
 
-/// Seeds of each scenario.
-const SEEDS: u64 = 200;
+/// Seeds of each scenario, unless `NETFRAME_SEEDS` says otherwise; CI goes on from there.
+const SEEDS: u64 = 50;
 
 /// Longer than anything takes that does not wait for a deadline.
 const LONG: Duration = Duration::from_secs(600);
@@ -42,9 +44,14 @@ fn a_seed_tells_all_that_happens() {
     replays(reconnect::through_partitions_and_restarts);
     replays(relay::both_ways);
     replays(requests::in_order);
+    replays(shaping::whole);
+    replays(shaping::in_a_hostile_network);
     replays(shutdown::races_with_everything);
     replays(shutdown::again_and_again);
     replays(switch::upgrade);
+    replays(trouble::echo);
+    replays(trouble::forwarded);
+    replays(trouble::relayed);
 }
 
 /// Runs a scenario twice with each of some seeds, and compares all that happened.
@@ -66,14 +73,7 @@ fn replays(scenario: impl AsyncFn(SimNetwork)) {
 
 /// A network that is bad in a way of its own, but ends no connection.
 fn weather(net: &SimNetwork) -> Conditions {
-    let mut rng = net.rng();
-    let mut weather = if rng.u8(0..4) == 0 { Conditions::default() } else { Conditions::rough() };
-    weather.latency = Duration::from_millis(rng.u64(0..20));
-    weather.spread = Duration::from_millis(rng.u64(0..100));
-    weather.capacity = [300, 4096, 16 * 1024, 64 * 1024][rng.usize(0..4)];
-    weather.stalls = rng.f64() / 2.0;
-    weather.bandwidth = (rng.u8(0..3) == 0).then_some(200_000);
-    weather
+    Conditions::random(&mut net.rng()).without_ends()
 }
 
 async fn serve(net: &SimNetwork, name: &str, factory: impl Factory) -> Server {

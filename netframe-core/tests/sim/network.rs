@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use netframe_core::testing::sim::{self, Conditions, Sim, SimNetwork, SimStream};
-use netframe_core::{Io, Listen, Server, stream_fn};
+use netframe_core::{ConnectionInfo, Io, Limits, Listen, Server, Stream, stream_fn};
 
+use crate::echo::Echo;
 use crate::pattern;
 
 const MS: Duration = Duration::from_millis(1);
@@ -119,6 +120,25 @@ fn a_partition_holds_back_and_silence_loses() {
 }
 
 #[test]
+fn what_is_under_way_when_a_partition_ends_arrives() {
+    sim::run(1, async |net| {
+        let (mut a, mut b) = pair(&net).await;
+        let mut conditions = Conditions::default();
+        conditions.latency = 100 * MS;
+        net.set_conditions(conditions);
+        a.write_all(b"first").await.unwrap();
+        net.partition("client", "server");
+        sleep(50 * MS).await;
+        a.write_all(b"second").await.unwrap();
+        sleep(20 * MS).await;
+        net.heal("client", "server");
+        let start = Instant::now();
+        b.read_exact(&mut [0; 11]).await.unwrap();
+        assert_eq!(start.elapsed(), 100 * MS);
+    });
+}
+
+#[test]
 fn names_are_free_or_taken() {
     sim::run(1, async |net| {
         assert_eq!(net.connect("server").await.unwrap_err().kind(), ConnectionRefused);
@@ -149,6 +169,26 @@ fn accepts_fail_on_command_and_by_chance() {
 }
 
 #[test]
+fn a_run_does_not_depend_on_those_before_it() {
+    let run = |len| {
+        Sim::new(1).run(async |net| {
+            let server = crate::serve(&net, "echo", |_: &ConnectionInfo| Echo).await;
+            let mut client = net.connect("echo").await.unwrap();
+            for _ in 0..5 {
+                client.write_all(&pattern(len)).await.unwrap();
+                client.read_exact(&mut vec![0; len]).await.unwrap();
+            }
+            drop(client);
+            server.shutdown(1000 * MS).await;
+        })
+    };
+    let first = run(30_000).trace;
+    run(5000);
+    let again = run(30_000).trace;
+    assert!(first.lines().eq(again.lines()));
+}
+
+#[test]
 fn a_run_fails_for_what_is_wrong() {
     let fails =
         |sim: Sim, scenario: &dyn Fn(SimNetwork) -> netframe_core::BoxFuture<'static, ()>| {
@@ -174,6 +214,38 @@ fn a_run_fails_for_what_is_wrong() {
         })
     });
     assert_eq!(text, "it takes too many steps");
+    let text = fails(sim(), &|net| {
+        Box::pin(async move {
+            let keeps = stream_fn(async |stream: Stream| {
+                std::mem::forget(stream.handle());
+                Ok(())
+            });
+            let server = Server::builder(keeps).network(net.clone());
+            let server = server.listen("sim://server").unwrap().bind().await.unwrap();
+            drop(net.connect("server").await.unwrap());
+            sleep(1000 * MS).await;
+            server.shutdown(1000 * MS).await;
+        })
+    });
+    assert_eq!(text, "sim://server is over, but 1 still hold it");
+    let text = fails(sim(), &|net| {
+        Box::pin(async move {
+            let mut limits = Limits::default();
+            (limits.high_watermark, limits.low_watermark, limits.hard_cap) = (100, 50, 200);
+            let says = stream_fn(|mut stream: Stream| async move {
+                stream.write_all(&[0; 70_000]).await?;
+                Ok(())
+            });
+            let server = Server::builder(says).network(net.clone()).limits(limits);
+            let server = server.listen("sim://server").unwrap().bind().await.unwrap();
+            let mut client = net.connect("server").await.unwrap();
+            sleep(1000 * MS).await;
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            drop(client);
+            server.shutdown(1000 * MS).await;
+        })
+    });
+    assert_eq!(text, "4464 B were queued by sim://server, above its cap of 200 B");
     // A panic in a callback ends only its connection, but the run too if it is checked.
     let text = fails(sim(), &|net| {
         Box::pin(async move {

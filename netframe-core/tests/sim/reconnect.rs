@@ -17,7 +17,9 @@ fn it_stays_connected() {
 
 pub(crate) async fn through_partitions_and_restarts(net: SimNetwork) {
     let mut rng = net.rng();
-    net.set_conditions(Conditions::rough());
+    let mut conditions = [Conditions::rough(), Conditions::hostile()][rng.usize(0..2)].clone();
+    conditions.bandwidth = rng.bool().then_some(500);
+    net.set_conditions(conditions);
     let mut limits = Limits::default();
     limits.idle_timeout = Duration::from_secs(20).into();
     let client = ReconnectingClient::builder(net.checked(|_: &ConnectionInfo| Echo))
@@ -27,11 +29,12 @@ pub(crate) async fn through_partitions_and_restarts(net: SimNetwork) {
         .unwrap();
     let mut server = None;
     for _ in 0..8 {
-        match rng.u8(0..6) {
+        match rng.u8(0..7) {
             0 => net.partition("client", "server"),
             1 => net.heal("client", "server"),
             2 => net.reset("client"),
             3 => net.silence("client"),
+            4 => net.fail_accept("server", [libc::EMFILE, libc::ECONNABORTED][rng.usize(0..2)]),
             _ => match server.take() {
                 None => server = Some(serve(&net, "server", |_: &ConnectionInfo| Echo).await),
                 Some(server) if rng.bool() => {

@@ -3,13 +3,27 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 
 use netframe_core::testing::sim::{self, SimNetwork};
-use netframe_core::{Stream, stream_fn};
+use netframe_core::{Factory, Stream, stream_fn};
 
 use crate::{LONG, SEEDS, pattern, same, serve, weather};
 
 #[test]
 fn both_directions_are_whole_and_end_apart() {
     sim::seeds(SEEDS, both_ways);
+}
+
+/// Forwards to an endpoint, from the host `relay`.
+pub(crate) fn factory(net: &SimNetwork, to: &'static str) -> impl Factory {
+    let net = net.host("relay");
+    stream_fn(move |mut stream: Stream| {
+        let net = net.clone();
+        async move {
+            stream.ignore_drain();
+            let mut next = Stream::builder().network(net).connect(to).await?;
+            copy_bidirectional(&mut stream, &mut next).await?;
+            Ok(())
+        }
+    })
 }
 
 pub(crate) async fn both_ways(net: SimNetwork) {
@@ -24,17 +38,7 @@ pub(crate) async fn both_ways(net: SimNetwork) {
         Ok(())
     });
     let target = serve(&net, "target", target).await;
-    let outwards = net.host("relay");
-    let relay = stream_fn(move |mut stream: Stream| {
-        let net = outwards.clone();
-        async move {
-            stream.ignore_drain();
-            let mut next = Stream::builder().network(net).connect("sim://target").await?;
-            copy_bidirectional(&mut stream, &mut next).await?;
-            Ok(())
-        }
-    });
-    let relay = serve(&net, "relay", relay).await;
+    let relay = serve(&net, "relay", factory(&net, "sim://target")).await;
     let mut peers = Vec::new();
     for number in 0..3 {
         let net = net.host(&format!("peer{number}"));

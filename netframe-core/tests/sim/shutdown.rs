@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
-use netframe_core::testing::sim::{self, Conditions, SimNetwork};
+use netframe_core::testing::sim::{self, Conditions, SimNetwork, SimStream};
 use netframe_core::{Client, ConnectionInfo, Io};
 
 use crate::echo::Echo;
-use crate::{SEEDS, serve};
+use crate::{LONG, SEEDS, pattern, same, serve};
 
 #[test]
 fn a_drain_races_with_everything() {
@@ -37,20 +37,20 @@ pub(crate) async fn races_with_everything(net: SimNetwork) {
                     return;
                 }
                 let mut got = [0; 5];
-                if stream.read_exact(&mut got).await.is_err() {
-                    return;
-                }
+                // Nothing comes from a connection that fell silent.
+                let Ok(Ok(_)) = timeout(LONG, stream.read_exact(&mut got)).await else { return };
                 assert_eq!(&got, b"hello");
                 sleep(Duration::from_millis(rng.u64(0..50))).await;
             }
-            match rng.u8(0..4) {
+            match rng.u8(0..5) {
                 0 => stream.set_abort(),
                 1 => drop(stream.shutdown().await),
                 2 => {
                     // Until the server's end.
                     let mut rest = Vec::new();
-                    let _ = stream.read_to_end(&mut rest).await;
+                    let _ = timeout(LONG, stream.read_to_end(&mut rest)).await;
                 }
+                3 => half_close(stream).await,
                 _ => {}
             }
         }));
@@ -60,12 +60,57 @@ pub(crate) async fn races_with_everything(net: SimNetwork) {
         net.fail_accept("server", [libc::EMFILE, libc::ECONNABORTED][rng.usize(0..2)]);
     }
     sleep(Duration::from_millis(rng.u64(0..50))).await;
-    let report = server.shutdown(Duration::from_secs(30)).await;
+    // Who arrives, is reset, falls silent, or is cut off for a while at that very moment.
+    for number in 0..10 {
+        let name = format!("peer{number}");
+        match rng.u8(0..8) {
+            0 => net.reset(&name),
+            1 => net.silence(&name),
+            2 => net.partition(&name, "server"),
+            3 => {
+                let net = net.host(&format!("late{number}"));
+                peers.push(tokio::spawn(async move {
+                    let Ok(stream) = net.connect("server").await else { return };
+                    half_close(stream).await;
+                }));
+            }
+            _ => {}
+        }
+    }
+    if rng.bool() {
+        sleep(Duration::from_millis(rng.u64(0..10))).await;
+    }
+    let deadline = Duration::from_secs([2, 30][rng.usize(0..2)]);
+    let heals = async {
+        sleep(Duration::from_millis(rng.u64(0..20_000))).await;
+        (0..10).for_each(|number| net.heal(&format!("peer{number}"), "server"));
+    };
+    let start = Instant::now();
+    let stops = async {
+        let report = server.shutdown(deadline).await;
+        assert!(start.elapsed() <= deadline + Duration::from_secs(1), "{:?}", start.elapsed());
+        report
+    };
+    let ((), report) = tokio::join!(biased; heals, stops);
     net.note(format_args!("{report}"));
     assert!(report.failure.is_none(), "{report}");
     for peer in peers {
         peer.await.unwrap();
     }
+}
+
+/// Sends more, ends its side, and reads slowly what comes back.
+async fn half_close(mut stream: SimStream) {
+    let sent = pattern(3000);
+    if let Ok(Ok(())) = timeout(LONG, stream.write_all(&sent)).await {
+        let _ = stream.shutdown().await;
+    }
+    let (mut got, mut buf) = (Vec::new(), [0; 500]);
+    while let Ok(Ok(len @ 1..)) = timeout(LONG, stream.read(&mut buf)).await {
+        got.extend_from_slice(&buf[..len]);
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(same(&got, &sent), got.len());
 }
 
 pub(crate) async fn again_and_again(net: SimNetwork) {

@@ -144,8 +144,8 @@ max_conections = 7
                  limits: accept_rate, accept_rate_per_peer, at_limit, close_timeout, connect_timeout, hard_cap, \
                  high_watermark, idle_timeout, low_watermark, max_connections, \
                  max_connections_per_peer, max_pending, message_timeout, min_message_rate, \
-                 peer_prefix_v4, peer_prefix_v6, \
-                 write_stall_timeout",
+                 peer_prefix_v4, peer_prefix_v6, read_rate, service_read_rate, \
+                 service_write_rate, write_rate, write_stall_timeout",
             ]
         );
     }

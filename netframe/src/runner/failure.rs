@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::{CloseReason, Endpoint};
+use crate::{CloseReason, Endpoint, Leaks};
 
 use super::setting::SettingError;
 
@@ -24,6 +24,8 @@ pub(super) enum Failure {
     Signals { source: io::Error },
     #[error("a listener broke")]
     Listener { source: io::Error },
+    #[error("not everything was given back: {leaks}")]
+    Leaked { leaks: Leaks },
     #[error("`stdio:` is the other end already; name where to connect it to")]
     ConnectStdio,
     #[error("cannot start a runtime or a thread")]
@@ -50,11 +52,13 @@ impl Failure {
                 | crate::Error::Limits(_)
                 | crate::Error::Unsupported { .. }
                 | crate::Error::NeedsStream { .. }
-                | crate::Error::NeedsDatagrams { .. } => 2,
+                | crate::Error::NeedsDatagrams { .. }
+                | crate::Error::ShapesStreams { .. } => 2,
                 _ => 1,
             },
             Self::Signals { .. }
             | Self::Listener { .. }
+            | Self::Leaked { .. }
             | Self::Runtime { .. }
             | Self::Stdin { .. }
             | Self::Datagram { .. }

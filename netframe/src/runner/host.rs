@@ -89,7 +89,11 @@ pub(super) fn host(
     for service in services.iter().flat_map(Running::services) {
         report::log(&service, report::IN_ALL);
     }
-    report.failure.map_or(Ok(()), |source| Err(Failure::Listener { source }))
+    match report.failure {
+        Some(source) => Err(Failure::Listener { source }),
+        None if !report.leaks.is_empty() => Err(Failure::Leaked { leaks: report.leaks }),
+        None => Ok(()),
+    }
 }
 
 /// What is hosted now.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use tracing::info;
 
-use crate::ServiceStatus;
+use crate::{CloseKind, ServiceStatus, Side};
 
 /// The target of these events.
 pub(super) const TARGET: &str = "netframe::report";
@@ -23,6 +23,7 @@ pub(super) fn log(service: &ServiceStatus, when: &str) {
         ("too fast", stats.refused_too_fast),
         ("shed", stats.shed),
     ];
+    let held_back = [("reads", stats.reads_held_back), ("writes", stats.writes_held_back)];
     info!(
         target: TARGET,
         name,
@@ -31,14 +32,24 @@ pub(super) fn log(service: &ServiceStatus, when: &str) {
         refused = counts(refused),
         accept_errors = stats.accept_errors,
         accept_pauses = stats.accept_pauses,
+        no_descriptors = stats.no_descriptors,
+        no_resources = stats.no_resources,
+        broken_listeners = stats.broken_listeners,
         bytes_in = stats.bytes_in,
         bytes_out = stats.bytes_out,
+        permits = stats.permits,
+        queued = stats.queued,
         highest_queue = stats.highest_queue,
+        held_back = counts(held_back),
         missed = stats.missed,
-        closed = counts(stats.closed_by_kind()),
+        closed = counts(stats.closed_by_cause().map(by_side)),
         datagrams = counts(stats.datagrams.counts()),
         "{when}"
     );
+}
+
+fn by_side((kind, side, count): (CloseKind, Side, u64)) -> (String, u64) {
+    (format!("{kind} by {side}"), count)
 }
 
 /// Counters by their causes, but for those of what never happened.

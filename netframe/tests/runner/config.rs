@@ -78,8 +78,8 @@ fn echo(more: &str) -> String {
 const LIMITS: &str = "limits: accept_rate, accept_rate_per_peer, at_limit, close_timeout, connect_timeout, \
                       hard_cap, high_watermark, idle_timeout, low_watermark, max_connections, \
                       max_connections_per_peer, max_pending, message_timeout, min_message_rate, \
-                      peer_prefix_v4, peer_prefix_v6, \
-                      write_stall_timeout";
+                      peer_prefix_v4, peer_prefix_v6, read_rate, service_read_rate, \
+                      service_write_rate, write_rate, write_stall_timeout";
 const SIZES: &str = "expected bytes from 1 to 2147483647, such as `65536`, `64KiB` or `1MiB`";
 const DURATIONS: &str =
     "expected a duration from 1ms to 480h, such as `500ms`, `30s`, `5m` or `1h`";
@@ -261,6 +261,17 @@ fn values_out_of_range_are_refused_with_what_is_expected() {
              from 1 to 2147483647, or `unlimited`\n",
         );
     }
+    for value in ["0", "'1MB'", "'any'", "true"] {
+        for limit in ["read_rate", "write_rate", "service_read_rate", "service_write_rate"] {
+            refuses(
+                &echo(&format!("limits.{limit} = {value}")),
+                &format!(
+                    "error: net.toml:4:8: invalid value of limit `{limit}`: {SIZES} in a second, \
+                     or `unlimited`\n"
+                ),
+            );
+        }
+    }
     refuses(
         &echo("limits.peer_prefix_v6 = 129"),
         "error: net.toml:4:8: invalid value of limit `peer_prefix_v6`: expected a number of bits \
@@ -333,6 +344,16 @@ fn endpoints_are_refused_with_what_would_do() {
         "error: net.toml:3:10: `udp://127.0.0.1:0` carries datagrams, but the protocol needs a \
          stream; use tcp://\n",
     );
+    for kind in ["udp://127.0.0.1:0", "unixgram:///tmp/netframe-shaped"] {
+        refuses(
+            &echo("limits.service_write_rate = '1MiB'").replace("tcp://127.0.0.1:0", kind),
+            &format!(
+                "error: net.toml:3:10: `{kind}` carries datagrams, and `service_write_rate` shapes \
+                 streams only, as a datagram that waits would be dropped in the end; leave the \
+                 limit out, or use tcp://\n"
+            ),
+        );
+    }
     refuses(
         "[[service]]\nprotocol = 'echo'\nlisten = ['tcp://[::1]:0', 'tcp://127.0.0.1:7']\n\
          [[service]]\nprotocol = 'hello'\nlisten = 'tcp://127.0.0.1:7?nodelay=off'\n",
@@ -376,7 +397,7 @@ fn a_good_file_is_checked_and_served() {
     let folder = Folder::with(
         "workers = 1\n\
          [[service]]\nprotocol = 'echo'\nlisten = ['tcp://127.0.0.1:0', 'tcp://127.0.0.2:0']\n\
-         [service.limits]\nmax_connections = 100\n\
+         [service.limits]\nmax_connections = 100\nread_rate = '1MiB'\nwrite_rate = 500000\n\
          [[service]]\nname = 'lines'\nprotocol = 'line-echo'\nlisten = 'tcp://127.0.0.1:0'\n\
          options.max_length = 5\n",
     );
@@ -387,6 +408,9 @@ fn a_good_file_is_checked_and_served() {
         "  max_connections           100        file\n",
         "  max_connections           65536      default\n",
         "  accept_rate               unlimited  default\n",
+        "  read_rate                 1MiB       file\n",
+        "  write_rate                500000     file\n",
+        "  service_read_rate         unlimited  default\n",
         "100 connections x (queue 1 MiB + pending 128 KiB + protocol ",
         "service lines (line-echo)\n",
         "  option max_length = 5\n",
@@ -430,6 +454,19 @@ fn a_full_service_refuses_as_its_file_says() {
         "error: net.toml:4:8: invalid value of limit `at_limit`: unknown variant `end`, expected \
          one of `wait`, `refuse`, `end-idle`\n",
     );
+}
+
+#[test]
+fn what_rates_hold_back_is_reported() {
+    let folder =
+        Folder::with(&echo("limits.read_rate = 20000\nlimits.service_write_rate = '15KiB'"));
+    let server = folder.start(&["run", "net.toml"]).listening("echo", 1);
+    let question = vec![7; 25_000];
+    assert_eq!(server.ask(&question), question);
+    server.signal("TERM");
+    let end = server.end();
+    let told = end.stderr.split_once("held_back=\"reads: ").expect(&end.stderr).1;
+    assert!(told.contains(", writes: "), "{}", end.stderr);
 }
 
 #[test]

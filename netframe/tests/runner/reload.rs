@@ -220,7 +220,9 @@ fn json_is_one_object_a_line() {
     let end = server.end();
     let last = end.stderr.lines().last().unwrap();
     assert!(end.stderr.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{last}");
-    for told in ["\"target\":\"netframe::report\"", "\"accepted\":1", "\"closed\":\"eof: 1\""] {
+    for told in
+        ["\"target\":\"netframe::report\"", "\"accepted\":1", "\"closed\":\"eof by peer: 1\""]
+    {
         assert!(last.contains(told), "{told}: {last}");
     }
 }

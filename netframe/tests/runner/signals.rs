@@ -30,7 +30,7 @@ fn either_signal_ends_an_idle_server_with_a_summary() {
         assert_eq!(end.code, Some(0), "{}", end.stderr);
         assert!(end.stderr.contains(&format!("SIG{signal}: {DRAINING}30s")), "{}", end.stderr);
         let summary = end.stderr.lines().last().unwrap();
-        let counters = [" accepted=1 ", " bytes_in=5 bytes_out=5 ", "closed=\"eof: 1\""];
+        let counters = [" accepted=1 ", " bytes_in=5 bytes_out=5 ", "closed=\"eof by peer: 1\""];
         assert!(end.stderr.contains("stopped: 0 drained, 0 aborted\n"), "{}", end.stderr);
         assert!(counters.iter().all(|counter| summary.contains(counter)), "{summary}");
     }

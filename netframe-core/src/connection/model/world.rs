@@ -2,25 +2,33 @@
 //! compared to.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 use super::{Model, Op};
 use crate::below::Sent;
 use crate::close_reason::{Cause, CloseKind, Side, TimeoutKind};
-use crate::connection::{Blocked, Core, Event, Leftover, Next, Switch};
+use crate::connection::{Blocked, Core, Event, Leftover, Next, Switch, ticks};
 use crate::datagram::SendError;
 use crate::info::ConnectionInfo;
-use crate::limits::{Limits, MAX_DELIVERY};
+use crate::limits::{Limits, MAX_DELIVERY, Quota};
 #[cfg(unix)]
 use crate::poller::Readiness;
 use crate::protocol::{Protocol, Result};
+use crate::shaping::{Direction, Shaping};
 use crate::transport::{Residue, Transport};
+use crate::wheel::{TICK_MS, Tick};
 
 /// Steps of the driver in one turn that are more than there can be to do.
 const SPINS: usize = 1000;
+
+/// Bytes in a second of a connection that is shaped: few of them are held back for long.
+const READ_RATE: usize = 3000;
+const WRITE_RATE: usize = 2000;
 
 /// Bytes of the peer from which on it sends no more: enough for the limit of a linger.
 const MAX_UNREAD: usize = 2_000_000;
@@ -44,6 +52,13 @@ pub(crate) struct World {
     tells_room: bool,
     /// Writes of handles for the middle of the next flush.
     in_flush: Vec<usize>,
+    /// What passes, and when each direction goes on that is held back by shaping.
+    shaped: bool,
+    started: Instant,
+    now: Tick,
+    held_back: [Option<Tick>; 2],
+    /// Bytes that were read at the rate.
+    read_at_rate: u64,
     handler: Option<Event>,
     pending: bool,
     data: BytesMut,
@@ -53,11 +68,18 @@ pub(crate) struct World {
 
 impl World {
     /// A connection whose `connection_made` runs.
-    pub(crate) fn new(polled: bool, buffers: bool) -> Self {
+    pub(crate) fn new(polled: bool, buffers: bool, shaped: bool) -> Self {
         let mut limits = Limits::default();
         (limits.low_watermark, limits.high_watermark, limits.hard_cap) = (30, 120, 400);
         limits.max_pending = 90;
         let mut core = Core::default();
+        let started = Instant::now();
+        if shaped {
+            (limits.read_rate, limits.write_rate) =
+                (Quota::AtMost(READ_RATE), Quota::AtMost(WRITE_RATE));
+            let shaping = Shaping::new(&limits).expect("there are rates");
+            core.start_shaping(&shaping, started);
+        }
         let polled = polled && cfg!(unix);
         #[cfg(unix)]
         if polled {
@@ -75,6 +97,11 @@ impl World {
             peer_reset: false,
             tells_room: false,
             in_flush: Vec::new(),
+            shaped,
+            started,
+            now: 0,
+            held_back: [None; 2],
+            read_at_rate: 0,
             handler: Some(Event::Made),
             pending: false,
             data: BytesMut::new(),
@@ -99,8 +126,9 @@ impl World {
     fn act(&mut self, op: Op) {
         let in_handler = self.handler.is_some();
         match op {
-            Op::Turn if !in_handler || self.pending => self.turn(),
-            Op::Turn => {}
+            Op::Pass(ticks) if self.shaped => self.pass(ticks),
+            Op::Turn | Op::Pass(_) if !in_handler || self.pending => self.turn(),
+            Op::Turn | Op::Pass(_) => {}
             op if in_handler => self.act_in_handler(op),
             op => self.act_outside(op),
         }
@@ -299,7 +327,7 @@ impl World {
 
     /// The next bytes of the output, if they are taken.
     fn output(&self, len: usize) -> Vec<u8> {
-        stream(self.model.accepted, len).collect()
+        stream(self.model.accepted, len).to_vec()
     }
 
     fn enter(&mut self, event: Event) {
@@ -310,7 +338,7 @@ impl World {
         model.noted = event == Event::Notified;
         let expected = model.received - model.ahead - model.consumed;
         assert_eq!(self.data.len() as u64, expected, "{event:?}: bytes are lost or twice there");
-        assert!(stream(model.consumed, self.data.len()).eq(self.data.iter().copied()));
+        assert!(self.data == stream(model.consumed, self.data.len()));
         self.offered = self.data.len();
         self.handler = Some(event);
     }
@@ -358,7 +386,7 @@ impl World {
             };
             if self.core.is_closing() && !self.model.closing {
                 assert!(!self.pending);
-                self.model.closes_by_itself(self.data.len());
+                self.model.closes_by_itself(self.data.len(), self.is_held_back(Direction::Read));
             }
             match next {
                 Next::Call(event) => return self.call(event),
@@ -378,7 +406,7 @@ impl World {
                     assert!(self.model.wants_data() && self.model.ahead == 0 && !self.pending);
                     if let Some(len) = self.read(MAX_DELIVERY, &mut blocked) {
                         self.core.received(len);
-                        self.data.extend(stream(self.model.received, len));
+                        self.data.extend_from_slice(stream(self.model.received, len));
                         self.model.received += len as u64;
                         self.fresh = true;
                         return self.enter(Event::Data);
@@ -388,7 +416,7 @@ impl World {
                     assert!(self.model.watch_eof && !self.model.closing);
                     assert!(self.pending || !self.model.wants_data(), "the protocol takes it");
                     if let Some(len) = self.read(self.core.room_ahead(), &mut blocked) {
-                        let bytes = stream(self.model.received, len).collect();
+                        let bytes = stream(self.model.received, len).into();
                         self.core.received_ahead(bytes).wake();
                         self.model.received += len as u64;
                         self.model.ahead += len as u64;
@@ -429,6 +457,7 @@ impl World {
     }
 
     fn call(&mut self, event: Event) {
+        let read_later = self.is_held_back(Direction::Read);
         let model = &mut self.model;
         match event {
             Event::Made => panic!("it is made already"),
@@ -446,7 +475,7 @@ impl World {
             }
             Event::Notified => {
                 assert!(std::mem::take(&mut model.notified));
-                let input = self.to_read > 0 || model.ahead > 0;
+                let input = (self.to_read > 0 && !read_later) || model.ahead > 0;
                 assert!(!(model.noted && input && model.wants_data()), "input starves");
             }
             Event::TimedOut => assert!(std::mem::take(&mut model.timed_out)),
@@ -458,9 +487,10 @@ impl World {
 
     fn flush(&mut self, blocked: &mut Blocked) {
         assert!(self.model.queued > 0 && !self.model.aborted, "there is nothing to flush");
+        let Some(max) = self.allow(Direction::Write, usize::MAX) else { return };
         let mut queue = self.core.start_flush();
-        let offered: Vec<u8> =
-            queue.with_slices(|slices| slices.iter().flat_map(|s| s.iter().copied()).collect());
+        let offered: Vec<u8> = queue
+            .with_slices(max, |slices| slices.iter().map(|s| &**s).collect::<Vec<_>>().concat());
         let taken = offered.len().min(self.room);
         assert!(!offered.is_empty(), "the queue is not where it is counted");
         for len in std::mem::take(&mut self.in_flush) {
@@ -470,13 +500,14 @@ impl World {
             self.core.finish_flush(queue, &Sent::NOTHING, false, &self.limits).wake();
             return self.reset();
         }
-        assert!(stream(self.model.sent, taken).eq(offered[..taken].iter().copied()), "{offered:?}");
+        assert!(*stream(self.model.sent, taken) == offered[..taken], "{offered:?}");
         self.room -= taken;
         self.tells_room |= taken < offered.len();
         blocked.write |= taken == 0;
         queue.advance(taken);
         let sent = Sent { taken, all: taken == offered.len() };
         self.core.finish_flush(queue, &sent, self.buffers, &self.limits).wake();
+        self.core.moved(Direction::Write, taken, taken == max && self.core.queued() > 0);
         self.model.flushed(taken, &self.limits);
         self.model.unflushed |= self.buffers && taken > 0;
     }
@@ -484,12 +515,17 @@ impl World {
     /// Reads from the socket; `None` if no bytes came.
     fn read(&mut self, max: usize, blocked: &mut Blocked) -> Option<usize> {
         assert!(!self.model.eof_seen && !self.model.aborted, "a read behind the end");
+        let max = self.allow(Direction::Read, max)?;
         if self.peer_reset {
             self.reset();
             return None;
         }
         let len = self.to_read.min(max);
         self.to_read -= len;
+        self.core.moved(Direction::Read, len, len == max);
+        if !(self.model.closing && self.model.fin_sent) {
+            self.read_at_rate += len as u64;
+        }
         if len > 0 {
             if len == max {
                 self.core.may_read_more();
@@ -525,11 +561,14 @@ impl World {
         let model = &self.model;
         assert!(!model.aborted, "an end is missed");
         assert!(!self.pending || !model.interrupted, "a handler is not dropped");
-        assert!(!self.peer_reset || self.to_read > 0, "a reset is missed");
-        assert!(model.queued == 0 || self.room == 0, "output is missed");
+        let read_later = self.is_held_back(Direction::Read);
+        let write_later = self.is_held_back(Direction::Write);
+        let later = read_later || write_later;
+        assert!(!self.peer_reset || self.to_read > 0 || later, "a reset is missed");
+        assert!(model.queued == 0 || self.room == 0 || write_later, "output is missed");
         assert!(!model.unflushed || model.closing || blocked.write || self.polled);
         let fin_due = model.queued == 0 && (model.fin_wanted || model.closing);
-        let input = self.to_read > 0 || (self.peer_ended && !model.eof_seen);
+        let input = (self.to_read > 0 || (self.peer_ended && !model.eof_seen)) && !read_later;
         if model.closing && !self.pending {
             assert!(!fin_due || model.fin_sent, "a FIN is missed");
             assert!(!input || self.blocks_write(blocked), "input is not thrown away");
@@ -554,11 +593,44 @@ impl World {
             assert!(!input || !ahead, "input is not read ahead");
         }
         let idle = model.queued == 0 && model.ahead == 0 && self.data.is_empty();
-        assert!(!model.idle_close || !idle, "a close is missed");
+        assert!(!model.idle_close || !idle || read_later, "a close is missed");
     }
 
     fn blocks_write(&self, blocked: Blocked) -> bool {
         blocked.write && self.model.eof_seen
+    }
+
+    /// Time passes, and the timer wheel looks.
+    fn pass(&mut self, ticks: usize) {
+        self.now += ticks as Tick;
+        self.core.let_go(self.now);
+        for until in &mut self.held_back {
+            *until = until.filter(|until| *until > self.now);
+        }
+    }
+
+    fn time(&self) -> Instant {
+        self.started + Duration::from_millis(u64::from(self.now) * TICK_MS)
+    }
+
+    /// How much may move, as the driver asks for it; `None` if that is held back.
+    fn allow(&mut self, direction: Direction, max: usize) -> Option<usize> {
+        assert!(!self.is_held_back(direction), "{direction:?} goes on too early");
+        match self.core.allow(direction, max, self.time()) {
+            Ok(bytes) => Some(bytes),
+            Err(wait) => {
+                assert!(self.shaped && self.held_back[direction as usize].is_none());
+                let until = self.now + ticks(wait);
+                self.held_back[direction as usize] = Some(until);
+                self.core.hold_back(direction, until, self.now);
+                None
+            }
+        }
+    }
+
+    fn is_held_back(&self, direction: Direction) -> bool {
+        let lingers = self.model.closing && self.model.fin_sent;
+        self.held_back[direction as usize].is_some() && !(direction == Direction::Read && lingers)
     }
 
     fn end(&mut self) {
@@ -592,11 +664,18 @@ impl World {
         assert_eq!(core.is_switching(), model.switching.is_some());
         assert_eq!(core.bytes(), (model.received + model.discarded, model.sent));
         assert!(model.ended == core.reason().is_some());
+        if self.shaped {
+            let millis = 1000 + u64::from(self.now) * TICK_MS;
+            assert!(self.read_at_rate * 1000 <= READ_RATE as u64 * millis, "it is read too fast");
+            assert!(model.sent * 1000 <= WRITE_RATE as u64 * millis, "it is sent too fast");
+        }
     }
 
     /// Once the peer reads and ends, and everybody returns, the connection ends.
     fn finish(&mut self) {
-        for round in 0..160 {
+        // What waits is read at its rate, a second's worth in two rounds.
+        let rounds = if self.shaped { 2000 } else { 160 };
+        for round in 0..rounds {
             if self.model.ended {
                 self.act(Op::HandleWrite(1)); // and is refused
                 return self.compare();
@@ -606,10 +685,17 @@ impl World {
             } else {
                 self.act(Op::PeerReads(1_000_000));
                 self.act(Op::PeerEnds);
-                if round == 120 {
+                if round == rounds - 40 {
                     self.act(Op::HandleClose);
                 }
                 self.act(Op::Turn);
+                for _ in 0..SPINS {
+                    if self.held_back == [None; 2] {
+                        break;
+                    }
+                    self.act(Op::Pass(31));
+                    self.act(Op::Turn);
+                }
             }
             self.compare();
         }
@@ -618,8 +704,13 @@ impl World {
 }
 
 /// Bytes of a stream from its `start`th on, which say where they are.
-fn stream(start: u64, len: usize) -> impl Iterator<Item = u8> {
-    (start..start + len as u64).map(|at| (at % 251) as u8)
+fn stream(start: u64, len: usize) -> &'static [u8] {
+    const PERIOD: usize = 251;
+    // More than anything that is asked for at once.
+    static BYTES: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..MAX_UNREAD).map(|at| (at % PERIOD) as u8).collect());
+    let start = (start % PERIOD as u64) as usize;
+    &BYTES[start..start + len]
 }
 
 /// What takes over.

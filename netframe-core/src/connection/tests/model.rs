@@ -13,8 +13,9 @@ proptest! {
         ops in vec(prop_oneof![8 => op().prop_map(|op| vec![op]), 1 => scene()], 0..100),
         polled in any::<bool>(),
         buffers in any::<bool>(),
+        shaped in any::<bool>(),
     ) {
-        World::new(polled, buffers).run(ops.into_iter().flatten());
+        World::new(polled, buffers, shaped).run(ops.into_iter().flatten());
     }
 }
 

@@ -85,6 +85,25 @@ impl Conditions {
         Self { resets: 0.01, accept_errors: 0.05, ..Self::rough() }
     }
 
+    /// A network that is bad in a way of its own: perfect, [rough](Self::rough) or
+    /// [hostile](Self::hostile), near or far, with more or less room, and some with little bandwidth.
+    pub fn random(rng: &mut Rng) -> Self {
+        let kinds = [Self::default, Self::rough, Self::hostile];
+        Self {
+            latency: Duration::from_millis(rng.u64(0..20)),
+            spread: Duration::from_millis(rng.u64(0..100)),
+            capacity: [300, 4096, 16 * 1024, 64 * 1024][rng.usize(0..4)],
+            stalls: rng.f64() / 2.0,
+            bandwidth: (rng.u8(0..3) == 0).then_some(200_000),
+            ..kinds[rng.usize(0..3)]()
+        }
+    }
+
+    /// Ends no connection: neither resets nor errors of `accept`.
+    pub fn without_ends(self) -> Self {
+        Self { resets: 0.0, accept_errors: 0.0, ..self }
+    }
+
     /// Time that one piece takes, lost and sent again as often as chance has it.
     pub(super) fn delay(&self, rng: &mut Rng) -> Duration {
         let mut delay = self.trip(rng);

@@ -98,11 +98,13 @@ impl AsyncRead for SimStream {
         }
         let (own, peer) = state.sides(self.number, self.index);
         let (front, back) = own.input.as_slices();
+        let before = buf.filled().len();
         let front_len = front.len().min(len);
         buf.put_slice(&front[..front_len]);
         buf.put_slice(&back[..len - front_len]);
         own.input.drain(..len);
         let writer = peer.writer.take();
+        state.ledger((self.number, self.index)).take(&buf.filled()[before..]);
         drop(state);
         wake(writer);
         Poll::Ready(Ok(()))
@@ -179,7 +181,15 @@ impl AsyncWrite for SimStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.world.lock().send_fin(self.number, self.index);
+        let mut state = self.world.lock();
+        let handle = state.ledger((self.number, self.index)).handle.clone();
+        drop(state); // the connection above has a lock of its own
+        let queued = handle.map_or(0, |handle| handle.queued());
+        let mut state = self.world.lock();
+        if queued > 0 {
+            state.violation(format!("#{}: FIN ahead of {queued} B that are queued", self.number));
+        }
+        state.send_fin(self.number, self.index);
         Poll::Ready(Ok(()))
     }
 }

@@ -13,9 +13,11 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
 use super::conditions::{Conditions, hits};
+use super::ledger::{EndId, Ledger};
 use super::listener::Listening;
 use super::socket::{Flying, Mailbox};
 use super::trace::Trace;
+use crate::service::Service;
 
 /// The address of the first host that gets one.
 const FIRST_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -37,6 +39,11 @@ pub(super) struct State {
     pub(super) listeners: BTreeMap<String, Listening>,
     pub(super) connections: BTreeMap<u64, Connection>,
     next_connection: u64,
+    /// Of each connection there has been, by its number less one.
+    ledgers: Vec<[Ledger; 2]>,
+    pub(super) services: Vec<Arc<Service>>,
+    /// Protocols that are checked and live.
+    pub(super) protocols: usize,
     pub(super) sockets: BTreeMap<SocketAddr, Mailbox>,
     /// Hosts that have an address in place of their name, in the order in which they got it.
     hosts: Vec<Arc<str>>,
@@ -114,6 +121,9 @@ impl World {
                 listeners: BTreeMap::new(),
                 connections: BTreeMap::new(),
                 next_connection: 1,
+                ledgers: Vec::new(),
+                services: Vec::new(),
+                protocols: 0,
                 sockets: BTreeMap::new(),
                 hosts: Vec::new(),
                 agenda: BTreeMap::new(),
@@ -158,6 +168,12 @@ impl State {
     pub(super) fn note(&mut self, text: fmt::Arguments<'_>) {
         let at = self.started.elapsed();
         self.trace.add(at, text);
+    }
+
+    /// Lets the run fail once it is over.
+    pub(super) fn violation(&mut self, text: String) {
+        self.note(format_args!("VIOLATION: {text}"));
+        self.violations.push(text);
     }
 
     /// Takes a step; `false` if there were too many, and everything is to stand still.
@@ -220,16 +236,14 @@ impl State {
             self.between(&one.host, &other.host).clone().delay(&mut self.rng)
         };
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        let mut late = 0;
+        let mut put_off = 0;
         for (at, _) in &mut connection.ends[from].under_way {
-            if *at <= now {
+            if *at < now + delay {
                 *at = now + delay;
-                late += 1;
-            } else {
-                *at = (*at).max(now + delay);
+                put_off += 1;
             }
         }
-        for _ in 0..late {
+        for _ in 0..put_off {
             self.schedule(now + delay, Event::Segment { number, from });
         }
     }
@@ -241,8 +255,14 @@ impl State {
         let end = |host: &Arc<str>| End::new(Arc::clone(host));
         let connection = Connection { ends: [end(from), end(to)], silent: false };
         self.connections.insert(number, connection);
+        self.ledgers.push(Default::default());
         self.note(format_args!("#{number} from {from} to {to}"));
         number
+    }
+
+    /// The account of an end, also of one that is gone.
+    pub(super) fn ledger(&mut self, (number, index): EndId) -> &mut Ledger {
+        &mut self.ledgers[number as usize - 1][index]
     }
 
     /// One end and the other.
@@ -255,6 +275,7 @@ impl State {
 
     /// Sends bytes, which arrive in one or more pieces.
     pub(super) fn send(&mut self, number: u64, from: usize, data: Vec<u8>) {
+        self.ledger((number, from)).sent += data.len() as u64;
         let (own, peer) = self.sides(number, from);
         own.flying += data.len();
         let [host, to] = [&own.host, &peer.host].map(Arc::clone);
