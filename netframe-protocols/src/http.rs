@@ -250,6 +250,7 @@ fn call<'a, H: Handler>(
     request: Request<'a>,
     response: Responder<'a>,
 ) -> impl Future<Output = Result> + Send + 'a {
+    date::enter(false);
     match caught(|| handler.handle(request, response)) {
         Ok(future) => Handling::Running { future, again: false },
         Err(error) => Handling::Failed { error: Some(error) },
@@ -272,9 +273,7 @@ impl<F: Future<Output = Result>> Future for Handling<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         match self.project() {
             Projected::Running { future, again } => {
-                if std::mem::replace(again, true) {
-                    date::refresh();
-                }
+                date::enter(std::mem::replace(again, true));
                 match caught(|| future.poll(cx)) {
                     Ok(polled) => polled,
                     Err(error) => Poll::Ready(Err(error)),
@@ -304,6 +303,7 @@ impl<H: Handler> Protocol for Http<H> {
 
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
         date::refresh();
+        let drains = t.is_draining();
         let mut scratch = Scratch::take();
         while !data.is_empty() && t.wants_data() {
             if !self.skip(t, data)? {
@@ -319,6 +319,7 @@ impl<H: Handler> Protocol for Http<H> {
             }
             let Scratch { head, bytes, body, exchange } = &mut *scratch;
             head.describe(exchange, &data[..len]);
+            exchange.closes |= drains;
             *body = Lent::new(take_body(t, data, len, head, bytes, exchange));
             let head_bytes = if bytes.is_empty() { &data[..len] } else { &bytes[..] };
             let request = Request::new(head, head_bytes, body);

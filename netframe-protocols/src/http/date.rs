@@ -1,6 +1,7 @@
-//! The `Date` of responses, made once a second on each thread.
+//! The time of responses: their `Date`, made once a second on each thread, and whether they come at
+//! once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ struct Line {
 }
 
 thread_local! {
+    static WAITED: Cell<bool> = const { Cell::new(false) };
     static LINE: RefCell<Line> = const { RefCell::new(Line { second: u64::MAX, bytes: [0; LEN] }) };
 }
 
@@ -29,6 +31,19 @@ pub(super) fn refresh() {
             let _ = write!(&mut line.bytes[..], "Date: {}\r\n", HttpDate::from(now));
         }
     });
+}
+
+/// A handler goes on, for the first time or after it has waited.
+pub(super) fn enter(waited: bool) {
+    WAITED.set(waited);
+    if waited {
+        refresh();
+    }
+}
+
+/// Whether the handler that runs has waited since its request came.
+pub(super) fn has_waited() -> bool {
+    WAITED.get()
 }
 
 /// Appends the line as of the last look.

@@ -85,7 +85,8 @@ impl Head {
         span: Span,
         met: &mut Met,
     ) -> Result<(), RequestError> {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        let first = name.as_bytes()[0] | 0x20;
+        let is = |other: &str| first == other.as_bytes()[0] && name.eq_ignore_ascii_case(other);
         match name.len() {
             4 if is("host") => {
                 if std::mem::replace(&mut met.host, true) {
@@ -105,6 +106,10 @@ impl Head {
             }
             7 if is("upgrade") => met.upgrade = true,
             10 if is("connection") => {
+                if value == b"keep-alive" {
+                    self.wants_keep_alive = true; // as most say
+                    return Ok(());
+                }
                 for option in list(value) {
                     self.wants_close |= option.eq_ignore_ascii_case(b"close");
                     self.wants_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");

@@ -176,10 +176,14 @@ impl Head {
             .map_err(reject)?;
         let httparse::Status::Complete(len) = parsed else { return Ok(None) };
         let bytes = &data[..len];
-        // It takes an LF alone for the end of a line, and lines before the first. RFC 9112, section
-        // 2.2, lets it; but where others do not, they see another request.
-        let crs = bytes.iter().filter(|byte| **byte == b'\r').count();
-        if crs != request.headers.len() + 2 || bytes[0] == b'\r' || bytes[0] == b'\n' {
+        // It takes an LF alone for the end of a line, and empty lines before the first. RFC 9112,
+        // section 2.2, lets it; but where others do not, they see another request.
+        let ends = |field: &httparse::Header<'_>| {
+            let name = Span::of(field.name.as_bytes(), bytes).range().start;
+            bytes[..name].ends_with(b"\r\n")
+        };
+        let is_empty = bytes[0] == b'\r' || bytes[0] == b'\n';
+        if is_empty || !bytes.ends_with(b"\r\n\r\n") || !request.headers.iter().all(ends) {
             return Err(BARE_LF);
         }
         let (Some(method), Some(target), Some(minor)) =

@@ -186,7 +186,8 @@ impl<'a> Responder<'a> {
     fn begin(&mut self, framing: Sent, has_date: bool, body: &[u8]) {
         let asks = self.exchange.expects.as_ref().is_some_and(Expectation::answer);
         // A body that was not asked for may come or not.
-        let closes = self.exchange.closes || asks || self.t.is_draining();
+        // Whether it drains was looked at when the request came.
+        let closes = self.exchange.closes || asks || date::has_waited() && self.t.is_draining();
         self.exchange.closes = closes || framing == Sent::UntilClose;
         match framing {
             Sent::Nothing | Sent::UntilClose => {}
