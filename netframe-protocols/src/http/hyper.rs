@@ -1,10 +1,16 @@
 //! [`hyper()`]: a tower service by hyper, over a netframe connection.
 
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
 use ::hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use netframe_core::{BoxError, Factory, Stream, stream_fn};
+use netframe_core::{BoxError, Factory, Result, Stream, stream_fn};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tower_service::Service;
 
 /// A factory that serves a tower service by hyper: for HTTP/2, which a client begins without being
@@ -34,17 +40,66 @@ where
     stream_fn(move |stream: Stream| {
         let service = TowerToHyperService::new(service.clone());
         async move {
-            stream.ignore_drain();
-            let handle = stream.handle();
-            let builder = Builder::new(TokioExecutor::new());
-            let io = TokioIo::new(stream);
-            let mut serving = std::pin::pin!(builder.serve_connection_with_upgrades(io, service));
-            tokio::select! {
-                biased;
-                served = serving.as_mut() => return served,
-                () = handle.draining() => serving.as_mut().graceful_shutdown(),
-            }
-            serving.await
+            let (held, released) = oneshot::channel();
+            let served = serve(Held { stream, _held: held }, service).await;
+            // After an upgrade somebody else has the stream, which is open as long as this runs.
+            let _ = released.await;
+            served
         }
     })
+}
+
+async fn serve<S, B>(stream: Held, service: TowerToHyperService<S>) -> Result
+where
+    S: Service<http::Request<Incoming>, Response = http::Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    stream.stream.ignore_drain();
+    let handle = stream.stream.handle();
+    let builder = Builder::new(TokioExecutor::new());
+    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    tokio::select! {
+        biased;
+        served = serving.as_mut() => return served,
+        () = handle.draining() => serving.as_mut().graceful_shutdown(),
+    }
+    serving.await
+}
+
+/// A stream that tells of its drop, by that of a sender.
+struct Held {
+    stream: Stream,
+    _held: oneshot::Sender<()>,
+}
+
+impl AsyncRead for Held {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

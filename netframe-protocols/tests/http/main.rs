@@ -5,6 +5,7 @@
 
 mod axum;
 mod bodies;
+mod hyper;
 mod life;
 mod requests;
 mod responses;
