@@ -130,6 +130,12 @@ impl Core {
         Wakes(Vec::new(), [self.rare().pull_waker.take(), None])
     }
 
+    /// Whether its protocol has read by itself, or may do so.
+    #[cfg(feature = "sim")]
+    pub(crate) fn reads_by_itself(&self) -> bool {
+        self.flags.any(Flags::STAYS)
+    }
+
     /// A drain leaves the input of a stream alone.
     pub(crate) fn ignore_drain(&mut self) {
         self.flags.set(Flags::STAYS);

@@ -5,6 +5,8 @@
 
 mod chat;
 mod datagrams;
+#[cfg(feature = "http")]
+mod http;
 mod lines;
 mod peer;
 mod simple;
@@ -26,6 +28,8 @@ const LONG: Duration = Duration::from_secs(600);
 fn a_seed_tells_all_that_happens() {
     replays(chat::room);
     replays(datagrams::echoes);
+    #[cfg(feature = "http")]
+    replays(http::answered);
     replays(lines::answered);
     replays(simple::echoes);
     replays(simple::discards);

@@ -23,7 +23,7 @@ impl SimNetwork {
     /// Of a connection of this network each byte has to be delivered once and in order, all of them
     /// before an EOF; the bytes that its [`CloseReason`] counts have to be those that the network
     /// carried; and a FIN must not leave ahead of bytes that are queued. What protocols that read by
-    /// themselves ([`stream_fn`](crate::stream_fn)) were given is not known here, nor what is behind a
+    /// themselves ([`stream_fn`](crate::stream_fn), [`Input`](crate::Input)) were given is not known here, nor what is behind a
     /// layer.
     pub fn checked<F: Factory>(&self, factory: F) -> CheckedFactory<F> {
         CheckedFactory { factory, network: self.clone() }
@@ -167,13 +167,14 @@ impl<P> Checked<P> {
     }
 
     /// A handler has returned; `offered` bytes of which `left` are left.
-    fn consumed(&mut self, offered: usize, left: &[u8]) {
+    fn consumed(&mut self, t: &mut dyn Transport, offered: usize, left: &[u8]) {
         if let Some(account) = &self.account {
+            let reads = t.handle().shared().lock().reads_by_itself();
             let mut state = self.network.world.lock();
             let ledger = state.ledger(account.end);
             ledger.consume(offered.saturating_sub(left.len()));
-            if !ledger.is_next(0, left) {
-                ledger.close(); // the protocol has changed them
+            if reads || !ledger.is_next(0, left) {
+                ledger.close(); // nobody tells what it took, or it has changed what is left
             }
         }
     }
@@ -222,7 +223,7 @@ impl<P: Protocol> Protocol for Checked<P> {
         let offered = data.len();
         let done = self.protocol.data_received(t, data).await;
         self.leftover = Bytes::copy_from_slice(data);
-        self.consumed(offered, data);
+        self.consumed(t, offered, data);
         self.busy = false;
         done
     }
@@ -232,7 +233,7 @@ impl<P: Protocol> Protocol for Checked<P> {
         let offered = data.len();
         let done = self.protocol.eof_received(t, data).await;
         self.leftover = Bytes::new();
-        self.consumed(offered, data);
+        self.consumed(t, offered, data);
         self.busy = false;
         done
     }
