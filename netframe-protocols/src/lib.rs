@@ -4,6 +4,7 @@
 //! | module | protocol | fits |
 //! |---|---|---|
 //! | `echo` | [`Echo`]: returns what arrives | streams, datagrams |
+//! | `forward` | [`PortForward`]: to another endpoint and back | streams, datagrams |
 //! | `discard` | [`Discard`]: drops what arrives | streams, datagrams |
 //! | `hello` | [`Hello`]: one greeting, then the end | streams, datagrams |
 //! | [`line`](mod@line) | [`Lines`](line::Lines): lines to a [`LineProtocol`](line::LineProtocol), either side | streams |
@@ -21,6 +22,7 @@
 pub mod chat;
 mod discard;
 mod echo;
+mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod hello;
@@ -30,4 +32,5 @@ pub mod line;
 
 pub use self::discard::{Discard, discard};
 pub use self::echo::{Echo, echo};
+pub use self::forward::{Forward, PortForward};
 pub use self::hello::{GREETING, Hello, hello};

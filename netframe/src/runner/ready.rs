@@ -1,10 +1,13 @@
 //! The protocols that netframe itself has.
 
+use serde::{Deserialize, Serialize};
+
 use super::registry::{Entry, Memory, Registry};
 use super::site::{SiteOptions, site};
 use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::line::{LineOptions, line_echo};
-use crate::protocols::{discard, echo, hello};
+use crate::protocols::{PortForward, discard, echo, hello};
+use crate::{BoxError, Endpoint, Limits, Timeout};
 
 /// Adds them all.
 pub(super) fn add_to(registry: &mut Registry) {
@@ -52,6 +55,36 @@ pub(super) fn add_to(registry: &mut Registry) {
                 limits.max_pending = limits.max_pending.max(options.max_head());
             }),
     );
+    let about = "forwards to another endpoint, and the answers back";
+    registry.add(
+        Entry::new("port-forward", about, forward)
+            .option("to", "where to, such as tcp://127.0.0.1:8080; it must be given")
+            .option("connect_timeout", "seconds that connecting there may take"),
+    );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));
+}
+
+/// The options of `port-forward`.
+#[derive(Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct ForwardOptions {
+    to: Option<Endpoint>,
+    connect_timeout: u32,
+}
+
+impl Default for ForwardOptions {
+    fn default() -> Self {
+        Self { to: None, connect_timeout: 10 }
+    }
+}
+
+fn forward(options: ForwardOptions) -> Result<PortForward, BoxError> {
+    let Some(to) = options.to else {
+        return Err("`to` is not set; name an endpoint, such as tcp://127.0.0.1:8080".into());
+    };
+    let mut limits = Limits::default();
+    limits.connect_timeout = Timeout::from_secs(options.connect_timeout.into());
+    limits.validate()?;
+    Ok(PortForward::to(to).limits(limits))
 }

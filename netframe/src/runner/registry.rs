@@ -439,7 +439,10 @@ mod tests {
                 assert!(!option.about.is_empty(), "{} of {}", option.name, entry.name());
                 Some((option.name, option.default?))
             });
-            let configured = entry.configure(&defaults.collect(), &Limits::default()).unwrap();
+            let configured = match entry.configure(&defaults.collect(), &Limits::default()) {
+                Err(OptionError::Missing { protocol: "port-forward", .. }) => continue,
+                configured => configured.unwrap(),
+            };
             configured.server.limits(configured.limits).validate().unwrap();
         }
     }
