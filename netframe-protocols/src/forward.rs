@@ -78,6 +78,8 @@ enum Half {
     /// The other is still to be opened.
     Accepted(Arc<Target>),
     Joined(Handle),
+    /// As `Joined`, and nothing is read before the other one begins.
+    Held(Handle),
 }
 
 impl Forward {
@@ -86,6 +88,19 @@ impl Forward {
     pub fn joined(other: Handle) -> Self {
         Self(Half::Joined(other))
     }
+
+    /// As [`joined`](Self::joined), for one whose other has something else to say first: nothing is read
+    /// before that has become a `Forward` too.
+    pub(crate) fn held(other: Handle) -> Self {
+        Self(Half::Held(other))
+    }
+
+    fn other(&self) -> Option<&Handle> {
+        match &self.0 {
+            Half::Accepted(_) => None,
+            Half::Joined(other) | Half::Held(other) => Some(other),
+        }
+    }
 }
 
 impl Protocol for Forward {
@@ -93,22 +108,31 @@ impl Protocol for Forward {
         // What waits for this peer must not stop what comes from it: if it writes before it reads,
         // and the other peer does so too, both would wait for ever.
         t.set_coupled(false);
-        if let Half::Accepted(target) = &self.0 {
-            let accepted = t.handle();
-            let client = Client::builder(move |_: &ConnectionInfo| Self::joined(accepted.clone()));
-            let client = client.limits(target.limits.clone());
-            let client = match &target.network {
-                Some(network) => client.network(network.clone()),
-                None => client,
-            };
-            let client = client.connect(target.endpoint.clone()).await?;
-            self.0 = Half::Joined(client.detach());
+        match &self.0 {
+            Half::Accepted(target) => {
+                let back = t.handle();
+                let other = Client::builder(move |_: &ConnectionInfo| Self::joined(back.clone()));
+                let other = other.limits(target.limits.clone());
+                let other = match &target.network {
+                    Some(network) => other.network(network.clone()),
+                    None => other,
+                };
+                let other = other.connect(target.endpoint.clone()).await?;
+                self.0 = Half::Joined(other.detach());
+            }
+            Half::Joined(other) => other.notify(), // it may be held
+            Half::Held(_) => t.pause_reading(),
         }
         Ok(())
     }
 
+    async fn notified(&mut self, t: &mut dyn Transport) -> Result {
+        t.resume_reading();
+        Ok(())
+    }
+
     async fn data_received(&mut self, _: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        if let Half::Joined(other) = &self.0 {
+        if let Some(other) = self.other() {
             // Nothing more is read from this side until the other has room.
             other.write(data.split()).await?;
         }
@@ -116,7 +140,7 @@ impl Protocol for Forward {
     }
 
     async fn eof_received(&mut self, _: &mut dyn Transport, _: &mut BytesMut) -> Result {
-        if let Half::Joined(other) = &self.0 {
+        if let Some(other) = self.other() {
             other.close_write();
         }
         Ok(())
@@ -133,7 +157,7 @@ impl Protocol for Forward {
 
     fn connection_lost(&mut self, reason: &CloseReason) {
         // In order means a FIN in both directions.
-        if let Half::Joined(other) = &self.0
+        if let Some(other) = self.other()
             && reason.kind() != CloseKind::Eof
         {
             other.abort();

@@ -8,6 +8,7 @@
 //! | `discard` | [`Discard`]: drops what arrives | streams, datagrams |
 //! | `hello` | [`Hello`]: one greeting, then the end | streams, datagrams |
 //! | [`line`](mod@line) | [`Lines`](line::Lines): lines to a [`LineProtocol`](line::LineProtocol), either side | streams |
+//! | [`socks5`](mod@socks5) | [`Socks5`](socks5::Socks5): the proxy's side of SOCKS 5 | streams |
 //! | [`chat`](mod@chat) | [`Chat`](chat::Chat): rooms, nicknames and history, for terminals | streams |
 //!
 //! ```no_run
@@ -29,6 +30,7 @@ mod hello;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod line;
+pub mod socks5;
 
 pub use self::discard::{Discard, discard};
 pub use self::echo::{Echo, echo};

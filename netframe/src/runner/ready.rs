@@ -6,6 +6,7 @@ use super::registry::{Entry, Memory, Registry};
 use super::site::{SiteOptions, site};
 use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::line::{LineOptions, line_echo};
+use crate::protocols::socks5::{Socks5Options, socks5};
 use crate::protocols::{PortForward, discard, echo, hello};
 use crate::{BoxError, Endpoint, Limits, Timeout};
 
@@ -60,6 +61,15 @@ pub(super) fn add_to(registry: &mut Registry) {
         Entry::new("port-forward", about, forward)
             .option("to", "where to, such as tcp://127.0.0.1:8080; it must be given")
             .option("connect_timeout", "seconds that connecting there may take"),
+    );
+    let about = "a proxy by SOCKS 5, for those that are let in";
+    registry.add(
+        Entry::new("socks5", about, |options: Socks5Options| Ok(socks5(options)?))
+            .option("users", "users and their passwords; none lets everybody in")
+            .option("allow", "where clients may go, such as *:443; none is anywhere")
+            .option("open", "whether it may be open to everybody")
+            .option("private", "whether clients may go into private networks, and to this machine")
+            .option("connect_timeout", "seconds that connecting may take"),
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));

@@ -440,7 +440,7 @@ mod tests {
                 Some((option.name, option.default?))
             });
             let configured = match entry.configure(&defaults.collect(), &Limits::default()) {
-                Err(OptionError::Missing { protocol: "port-forward", .. }) => continue,
+                Err(OptionError::Missing { protocol: "port-forward" | "socks5", .. }) => continue,
                 configured => configured.unwrap(),
             };
             configured.server.limits(configured.limits).validate().unwrap();
