@@ -136,6 +136,10 @@ fn tell_service(text: &mut String, service: &FromFile, planned: &Planned) {
         }
     }
     for (option, value) in &settings.options {
+        let value = match planned.secrets.contains(&option.as_str()) {
+            true => "(not shown)".to_owned(),
+            false => value.to_string(),
+        };
         writeln!(text, "  option {option} = {value}").expect("a String takes everything");
     }
     let rows: Vec<_> = written(&planned.limits)

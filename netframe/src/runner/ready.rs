@@ -65,7 +65,7 @@ pub(super) fn add_to(registry: &mut Registry) {
     let about = "a proxy by SOCKS 5, for those that are let in";
     registry.add(
         Entry::new("socks5", about, |options: Socks5Options| Ok(socks5(options)?))
-            .option("users", "users and their passwords; none lets everybody in")
+            .secret("users", "users and their passwords; none lets everybody in")
             .option("allow", "where clients may go, such as *:443; none is anywhere")
             .option("open", "whether it may be open to everybody")
             .option("private", "whether clients may go into private networks, and to this machine")

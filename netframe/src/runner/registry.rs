@@ -52,6 +52,7 @@ pub struct Entry<O = NoOptions> {
     about: &'static str,
     needs: Needs,
     abouts: Vec<(&'static str, &'static str)>,
+    secrets: Vec<&'static str>,
     build: Build<O>,
     limits: Raise<O>,
     memory: Box<dyn Fn(&O) -> Memory + Send + Sync>,
@@ -89,6 +90,7 @@ impl<O> Entry<O> {
             about,
             needs: F::Protocol::NEEDS,
             abouts: Vec::new(),
+            secrets: Vec::new(),
             build: Box::new(move |options| Ok(Server::builder(build(options)?))),
             limits: Box::new(|_, _| {}),
             memory: Box::new(|_| Memory { shared: 0, per_connection: size_of::<F::Protocol>() }),
@@ -100,6 +102,12 @@ impl<O> Entry<O> {
     pub fn option(mut self, name: &'static str, about: &'static str) -> Self {
         self.abouts.push((name, about));
         self
+    }
+
+    /// As [`option`](Self::option), of one whose value nobody is to read: `check` does not show it.
+    pub fn secret(mut self, name: &'static str, about: &'static str) -> Self {
+        self.secrets.push(name);
+        self.option(name, about)
     }
 
     /// Raises the limits that the options need to be higher, such as `max_pending` for long
@@ -153,6 +161,8 @@ pub(super) struct Configured {
     /// Raised where the options need it.
     pub(super) limits: Limits,
     pub(super) memory: Memory,
+    /// Options whose values nobody is to read.
+    pub(super) secrets: Vec<&'static str>,
 }
 
 /// An option of a protocol.
@@ -254,7 +264,8 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
         })?;
         let mut limits = limits.clone();
         (self.limits)(&options, &mut limits);
-        Ok(Configured { server, needs: self.needs, limits, memory: (self.memory)(&options) })
+        let (memory, secrets) = ((self.memory)(&options), self.secrets.clone());
+        Ok(Configured { server, needs: self.needs, limits, memory, secrets })
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Planned {
     pub(super) memory: Memory,
     /// The names of limits that are higher because of the options.
     pub(super) raised: Vec<String>,
+    /// Options whose values nobody is to read.
+    pub(super) secrets: Vec<&'static str>,
 }
 
 /// What is wrong with a service.
@@ -73,7 +75,7 @@ impl ServiceSettings {
             },
         };
         let (Some(limits), Some(configured)) = (limits, configured) else { return Err(faults) };
-        let Configured { server, needs, limits: needed, memory } = configured;
+        let Configured { server, needs, limits: needed, memory, secrets } = configured;
         let (set, wanted) = (written(&limits), written(&needed));
         let raised: Vec<_> =
             wanted.iter().filter(|(name, need)| set.get(*name) != Some(need)).collect();
@@ -104,7 +106,7 @@ impl ServiceSettings {
             faults.push(Fault { at, text: error.to_string() });
         }
         if faults.is_empty() {
-            Ok(Planned { server, needs, limits: needed, memory, raised })
+            Ok(Planned { server, needs, limits: needed, memory, raised, secrets })
         } else {
             Err(faults)
         }

@@ -393,6 +393,16 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+fn a_secret_is_not_shown() {
+    let config = "[[service]]\nprotocol = \"socks5\"\nlisten = \"tcp://127.0.0.1:0\"\n\
+        [service.options]\nusers = { ada = \"s3cret\" }\n";
+    let check = Folder::with(config).end(&["check", "net.toml"]);
+    assert_eq!(check.code, Some(0), "{}", check.stderr);
+    assert!(check.stdout.contains("  option users = (not shown)\n"), "{}", check.stdout);
+    assert!(!check.stdout.contains("s3cret"), "{}", check.stdout);
+}
+
+#[test]
 fn a_good_file_is_checked_and_served() {
     let folder = Folder::with(
         "workers = 1\n\
