@@ -65,6 +65,10 @@ impl Head {
             (true, None) if self.is_v1_0 => {
                 return Err(RequestError::bad("`Transfer-Encoding` is not in HTTP/1.0"));
             }
+            // RFC 9110, section 9.3.6: it would be read as the first that comes through the tunnel.
+            (true, None) | (false, Some(1..)) if method == "CONNECT" => {
+                return Err(RequestError::bad("a CONNECT has no body"));
+            }
             (true, None) => Framing::Chunked,
             // Here no length may mean a body up to the end of the connection.
             (false, None) if self.is_v1_0 && matches!(method, "POST" | "PUT" | "PATCH") => {

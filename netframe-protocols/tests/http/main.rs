@@ -5,6 +5,7 @@
 
 mod axum;
 mod bodies;
+mod differential;
 mod life;
 mod requests;
 mod responses;
