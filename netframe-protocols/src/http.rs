@@ -8,6 +8,7 @@ mod chunked;
 mod date;
 mod error;
 mod fields;
+pub(crate) mod fuzz;
 mod handler;
 mod head;
 #[cfg(feature = "hyper")]
