@@ -40,7 +40,7 @@ pub use self::handler::Handler;
 use self::head::{Head, Scanner};
 #[cfg(feature = "hyper")]
 pub use self::hyper::hyper;
-pub use self::options::{HttpOptions, HttpOptionsError};
+pub use self::options::{HttpOptions, HttpOptionsError, refusal};
 pub use self::request::Request;
 pub use self::response::{BodyWriter, Responder, Response};
 use self::response::{Exchange, Progress};

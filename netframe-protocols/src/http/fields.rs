@@ -56,7 +56,6 @@ impl Head {
         if !met.host && !self.is_v1_0 {
             return Err(RequestError::bad("there is no `Host`"));
         }
-        self.wants_upgrade = met.upgrade && met.connection_upgrade && !self.is_v1_0;
         self.framing = match (met.chunked, met.length) {
             (true, Some(_)) => {
                 let text = "there are both `Content-Length` and `Transfer-Encoding`";
@@ -78,6 +77,9 @@ impl Head {
             (false, None | Some(0)) => Framing::None,
             (false, Some(length)) => Framing::Length(length),
         };
+        // A body would be taken for what the other protocol says.
+        self.wants_upgrade =
+            met.upgrade && met.connection_upgrade && !self.is_v1_0 && self.framing == Framing::None;
         Ok(())
     }
 

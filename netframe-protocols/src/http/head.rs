@@ -218,8 +218,7 @@ impl Head {
         exchange.is_head = method == b"HEAD";
         exchange.is_v1_0 = self.is_v1_0;
         exchange.is_connect = method == b"CONNECT";
-        // A body would be taken for what the other protocol says.
-        exchange.wants_upgrade = self.wants_upgrade && self.framing == Framing::None;
+        exchange.wants_upgrade = self.wants_upgrade;
         // RFC 9931: what is behind a CONNECT that is refused may be meant for the tunnel.
         exchange.closes = exchange.is_connect || !self.is_persistent();
     }

@@ -3,6 +3,7 @@
 use super::registry::{Entry, Memory, Registry};
 use super::site::{SiteOptions, site};
 use crate::protocols::chat::{ChatOptions, chat};
+use crate::protocols::http::refusal;
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::{discard, echo, hello};
 
@@ -50,7 +51,8 @@ pub(super) fn add_to(registry: &mut Registry) {
             .option("keep_alive", "seconds for which a connection may wait for a request")
             .limits(|options: &SiteOptions, limits| {
                 limits.max_pending = limits.max_pending.max(options.max_head());
-            }),
+            })
+            .refusal(refusal()),
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));
