@@ -9,4 +9,5 @@ mod differential;
 mod life;
 mod requests;
 mod responses;
+mod table;
 mod world;
