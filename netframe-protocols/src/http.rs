@@ -8,6 +8,7 @@ mod chunked;
 mod date;
 mod error;
 mod fields;
+#[doc(hidden)]
 pub(crate) mod fuzz;
 mod handler;
 mod head;
