@@ -51,5 +51,6 @@ pages! {
     observability "../../docs/guide/observability.md"
     straight_line "../../docs/guide/straight-line.md"
     coming_from_twisted "../../docs/guide/coming-from-twisted.md"
+    http "../../docs/http.md"
     coming_from_asyncio_netty "../../docs/guide/coming-from-asyncio-netty.md"
 }

@@ -7,6 +7,9 @@ use netframe_core::{Factory, Transport};
 use crate::chat::{ChatOptions, chat as chat_factory};
 use crate::line::{Delimiter, LineError, LineFramer, LineOptions};
 
+#[cfg(feature = "http")]
+pub use crate::http::fuzz::{http, http_chunked, http_head};
+
 /// Frames lines in chunks, and compares with the plainest way to do it. The first three bytes pick
 /// the delimiter, the limit and the length of the chunks.
 pub fn line(input: &[u8]) {
@@ -101,6 +104,45 @@ mod tests {
         replay(CHAT, super::chat);
     }
 
+    #[cfg(feature = "http")]
+    #[test]
+    fn known_http_connections() {
+        replay(HTTP, super::http);
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn known_http_heads() {
+        replay(HTTP_HEAD, super::http_head);
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn known_http_chunks() {
+        replay(HTTP_CHUNKED, super::http_chunked);
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_http() {
+        explore(HTTP, super::http);
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_http_head() {
+        explore(HTTP_HEAD, super::http_head);
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_http_chunked() {
+        explore(HTTP_CHUNKED, super::http_chunked);
+    }
+
     #[test]
     #[ignore = "as long as `FUZZ_SECONDS` says"]
     fn fuzz_long_line() {
@@ -140,6 +182,12 @@ mod tests {
 
     const LINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/line");
     const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/chat");
+    #[cfg(feature = "http")]
+    const HTTP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http");
+    #[cfg(feature = "http")]
+    const HTTP_HEAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http-head");
+    #[cfg(feature = "http")]
+    const HTTP_CHUNKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http-chunked");
 
     const CHAT_WORDS: &[&str] = &[
         "\n", "\n", "\r\n", "/nick ", "/join ", "/who", "/quit", "bob", "carol", "tea", "lobby",

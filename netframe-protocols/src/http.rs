@@ -8,6 +8,8 @@ mod chunked;
 mod date;
 mod error;
 mod fields;
+#[doc(hidden)]
+pub(crate) mod fuzz;
 mod handler;
 mod head;
 #[cfg(feature = "hyper")]
@@ -31,7 +33,7 @@ use netframe_core::{BoxError, Needs, Protocol, Result, Transport};
 use pin_project_lite::pin_project;
 
 pub use self::body::Body;
-use self::body::{Decoder, Expectation, Lent, Reader};
+use self::body::{BodyEnd, Decoder, Expectation, Lent, Reader};
 use self::chunked::{ChunkedDecoder, Decoded};
 pub use self::error::{BodyError, RequestError, ResponseError};
 use self::fields::Framing;
@@ -39,7 +41,7 @@ pub use self::handler::Handler;
 use self::head::{Head, Scanner};
 #[cfg(feature = "hyper")]
 pub use self::hyper::hyper;
-pub use self::options::{HttpOptions, HttpOptionsError};
+pub use self::options::{HttpOptions, HttpOptionsError, refusal};
 pub use self::request::Request;
 pub use self::response::{BodyWriter, Responder, Response};
 use self::response::{Exchange, Progress};
@@ -92,7 +94,7 @@ impl<H: Handler> Http<H> {
     ) -> Result<Option<usize>, RequestError> {
         if !self.scanner.has_begun() {
             // RFC 9112, section 2.2: some clients send an empty line behind a body.
-            if data.starts_with(b"\r\n") {
+            if data.starts_with(b"\r\n") && self.scanner.skip_empty_line() {
                 data.advance(2);
             } else if data[..] == b"\r"[..] {
                 return Ok(None);
@@ -102,14 +104,18 @@ impl<H: Handler> Http<H> {
         let mut failed = None;
         if !self.scanner.has_begun() {
             match head.parse(&data[..max], &self.options) {
-                Ok(Some(len)) => return Ok(Some(len)),
+                Ok(Some(len)) => {
+                    self.scanner = Scanner::default();
+                    return Ok(Some(len));
+                }
                 Ok(None) => {}
                 Err(error) => failed = Some(error),
             }
         }
-        // What is wrong with the request line goes first, and is told once all of it has come.
+        // What is wrong with the request line goes first; what is with fields is told once all of the
+        // head has come, so that the answer is the same however that has been cut.
         let end = self.scanner.scan(data, &self.options)?;
-        if let Some(error) = failed.filter(|_| end.is_some() || self.scanner.has_line()) {
+        if let Some(error) = failed.filter(|_| end.is_some()) {
             return Err(error);
         }
         let Some(len) = end else {
@@ -208,8 +214,14 @@ fn take_body(
 
 /// Answers a request that cannot be read, and ends the connection: where the next one begins nobody
 /// can tell.
-fn refuse(t: &mut dyn Transport, scratch: &mut Scratch, error: RequestError) -> BoxError {
+fn refuse(
+    t: &mut dyn Transport,
+    scratch: &mut Scratch,
+    is_head: bool,
+    error: RequestError,
+) -> BoxError {
     scratch.exchange.reset();
+    scratch.exchange.is_head = is_head;
     scratch.exchange.closes = true;
     let responder = Responder::new(t, &mut scratch.exchange);
     responder.send_error(error.status(), &error.to_string());
@@ -312,10 +324,14 @@ impl<H: Handler> Protocol for Http<H> {
             let len = match self.next_head(t, data, &mut scratch.head) {
                 Ok(Some(len)) => len,
                 Ok(None) => break,
-                Err(error) => return Err(refuse(t, &mut scratch, error)),
+                Err(error) => {
+                    let is_head = data.starts_with(b"HEAD ");
+                    return Err(refuse(t, &mut scratch, is_head, error));
+                }
             };
             if scratch.head.expects_continue && t.queued() > 0 {
                 t.drain().await?; // room for `100 Continue`
+                date::refresh();
             }
             let Scratch { head, bytes, body, exchange } = &mut *scratch;
             head.describe(exchange, &data[..len]);
@@ -330,12 +346,16 @@ impl<H: Handler> Protocol for Http<H> {
             } else {
                 scratch.bytes = BytesMut::new();
             }
-            match std::mem::take(&mut scratch.body).into_reader() {
-                Ok(None) => {}
-                Ok(Some(reader)) => self.put_back(t, data, *reader),
-                Err(back) => match back.await {
-                    Ok(reader) => self.put_back(t, data, reader),
-                    Err(_) => t.close(), // nobody can tell where the next request begins
+            match std::mem::take(&mut scratch.body).end() {
+                BodyEnd::Whole => {}
+                BodyEnd::Back(reader) => self.put_back(t, data, *reader),
+                BodyEnd::Lost => t.close(), // nobody can tell where the next request begins
+                BodyEnd::Elsewhere(back) => match back.await {
+                    Ok(reader) => {
+                        date::refresh();
+                        self.put_back(t, data, reader);
+                    }
+                    Err(_) => t.close(), // likewise
                 },
             }
         }
@@ -359,7 +379,7 @@ impl<H: Handler> Protocol for Http<H> {
             date::refresh();
             let status = StatusCode::REQUEST_TIMEOUT;
             let error = RequestError::new(status, "the head of the request came too slowly");
-            return Err(refuse(t, &mut Scratch::take(), error));
+            return Err(refuse(t, &mut Scratch::take(), false, error));
         } else if let Some(left) = keep_alive.checked_sub(t.idle())
             && !left.is_zero()
         {

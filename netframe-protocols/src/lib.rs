@@ -8,6 +8,7 @@
 //! | `discard` | [`Discard`]: drops what arrives | streams, datagrams |
 //! | `hello` | [`Hello`]: one greeting, then the end | streams, datagrams |
 //! | [`line`](mod@line) | [`Lines`](line::Lines): lines to a [`LineProtocol`](line::LineProtocol), either side | streams |
+//! | `http` | `Http`: HTTP/1.1 to a `Handler`, the server's side | streams |
 //! | [`socks5`](mod@socks5) | [`Socks5`](socks5::Socks5): the proxy's side of SOCKS 5 | streams |
 //! | [`chat`](mod@chat) | [`Chat`](chat::Chat): rooms, nicknames and history, for terminals | streams |
 //!

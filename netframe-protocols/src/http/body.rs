@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,8 +15,9 @@ use super::error::{BodyError, RequestError};
 
 /// The body of a request, read as it comes: nothing is read before it is asked for.
 ///
-/// It may go to another task; the connection serves its next request once it is dropped or read to
-/// the end.
+/// It may go to another task; the connection serves its next request once it is dropped. Take it by
+/// [`Request::into_body`](super::Request::into_body): when another one is put in its place, the
+/// connection closes behind the answer.
 #[derive(Debug, Default)]
 pub struct Body(Kind);
 
@@ -199,12 +199,15 @@ impl Collected {
 #[derive(Debug, Default)]
 pub(super) struct Lent {
     body: Body,
+    /// Something of it is still to be read from the connection.
+    streams: bool,
     back: Option<oneshot::Receiver<Reader>>,
 }
 
 impl Lent {
     pub(super) fn new(body: Body) -> Self {
-        Self { body, back: None }
+        let streams = matches!(body.0, Kind::Streaming(_));
+        Self { body, streams, back: None }
     }
 
     pub(super) fn get_mut(&mut self) -> &mut Body {
@@ -221,15 +224,32 @@ impl Lent {
         std::mem::take(&mut self.body)
     }
 
-    /// What reads it, if there was something to read; `Err` if that is to come.
-    pub(super) fn into_reader(self) -> Result<Option<Box<Reader>>, oneshot::Receiver<Reader>> {
-        let Self { mut body, back } = self;
-        match (&mut body.0, back) {
-            (_, Some(back)) => Err(back),
-            (Kind::Streaming(streaming), None) => Ok(streaming.reader.take()),
-            (Kind::Empty | Kind::Whole(_), None) => Ok(None),
+    /// What has become of it, once the handler has returned.
+    pub(super) fn end(self) -> BodyEnd {
+        let Self { mut body, streams, back } = self;
+        if let Some(back) = back {
+            return BodyEnd::Elsewhere(back);
+        }
+        match &mut body.0 {
+            _ if !streams => BodyEnd::Whole,
+            Kind::Streaming(Streaming { reader, back: None, .. }) => {
+                reader.take().map_or(BodyEnd::Lost, BodyEnd::Back)
+            }
+            _ => BodyEnd::Lost,
         }
     }
+}
+
+/// What has become of a body that was lent.
+pub(super) enum BodyEnd {
+    /// Nothing of it was left on the connection.
+    Whole,
+    /// This reads the rest.
+    Back(Box<Reader>),
+    /// What reads the rest will come back.
+    Elsewhere(oneshot::Receiver<Reader>),
+    /// Another body was put in its place: what it has left on the connection nobody can tell.
+    Lost,
 }
 
 /// Reads and decodes a body.
@@ -264,12 +284,10 @@ impl Reader {
                 Decoded::End => return Poll::Ready(Ok(None)),
                 Decoded::More => {}
             }
-            if let Some(expectation) = self.expects.take()
-                && expectation.go_on()
-            {
-                // Room was made before the handler was called.
+            if let Some(expectation) = self.expects.take() {
                 let line = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
-                let _ = self.input.handle().try_write(line);
+                // Room was made before the handler was called.
+                expectation.go_on(|| drop(self.input.handle().try_write(line)));
             }
             self.buffer = ready!(self.input.poll_read(cx))?;
             if self.buffer.is_empty() {
@@ -324,27 +342,61 @@ impl Decoder {
     }
 }
 
-/// That a client waits for `100 Continue` (RFC 9110, section 10.1.1), for both who may end it.
+/// That a client waits for `100 Continue` (RFC 9110, section 10.1.1), for both who may end it: who
+/// reads the body and who answers, perhaps in two tasks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Expectation(Arc<AtomicU8>);
+pub(super) struct Expectation(Arc<Mutex<Ended>>);
 
-const WAITS: u8 = 0;
-const GOES_ON: u8 = 1;
-const ANSWERED: u8 = 2;
+/// Who has ended it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ended {
+    #[default]
+    Not,
+    ByReading,
+    ByAnswer,
+}
 
 impl Expectation {
-    /// The body is wanted; false if that comes too late.
-    fn go_on(&self) -> bool {
-        self.leave(GOES_ON) == WAITS
+    /// The body is wanted: `tell` says so, unless an answer has begun. None begins meanwhile, as what
+    /// is told behind one would be taken for the next.
+    fn go_on(&self, tell: impl FnOnce()) {
+        let mut ended = self.lock();
+        if *ended == Ended::Not {
+            *ended = Ended::ByReading;
+            tell();
+        }
     }
 
     /// The response begins; true if the body was not asked for, so that it may come or not.
     pub(super) fn answer(&self) -> bool {
-        self.leave(ANSWERED) != GOES_ON
+        let mut ended = self.lock();
+        if *ended == Ended::Not {
+            *ended = Ended::ByAnswer;
+        }
+        *ended == Ended::ByAnswer
     }
 
-    fn leave(&self, to: u8) -> u8 {
-        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-        self.0.compare_exchange(WAITS, to, success, failure).unwrap_or_else(|was| was)
+    fn lock(&self) -> MutexGuard<'_, Ended> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_begins_while_the_client_is_told_to_go_on() {
+        let expectation = Expectation::default();
+        let mut told = 0;
+        expectation.go_on(|| {
+            told += 1;
+            assert!(expectation.0.try_lock().is_err(), "an answer would go first");
+        });
+        expectation.go_on(|| told += 1);
+        assert!(!expectation.answer() && told == 1);
+        let expectation = Expectation::default();
+        assert!(expectation.answer() && expectation.answer());
+        expectation.go_on(|| panic!("it has been answered"));
     }
 }

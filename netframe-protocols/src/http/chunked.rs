@@ -46,6 +46,8 @@ enum State {
     /// At the begin of a line of the trailers, or in it.
     Trailers,
     End,
+    /// It was malformed, and stays so: what is behind that is no part of anything.
+    Failed(RequestError),
 }
 
 /// What comes next in the bytes.
@@ -65,8 +67,15 @@ impl ChunkedDecoder {
     ///
     /// # Errors
     ///
-    /// It is malformed.
+    /// It is malformed: each later call says so too.
     pub(super) fn decode(&mut self, input: &[u8]) -> Result<(usize, Decoded), RequestError> {
+        self.advance(input).inspect_err(|error| self.state = State::Failed(*error))
+    }
+
+    fn advance(&mut self, input: &[u8]) -> Result<(usize, Decoded), RequestError> {
+        if let State::Failed(error) = self.state {
+            return Err(error);
+        }
         let mut at = 0;
         while at < input.len() {
             match self.state {

@@ -22,14 +22,16 @@ thread_local! {
 
 /// Looks at the clock, for the lines that follow.
 pub(super) fn refresh() {
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    LINE.with_borrow_mut(Line::refresh);
+}
+
+/// Appends the line as of the last look on this thread, or of now if it has not looked yet.
+pub(super) fn put_line(out: &mut Vec<u8>) {
     LINE.with_borrow_mut(|line| {
-        if line.second != second {
-            line.second = second;
-            // The date has a fixed length up to the year 9999.
-            let _ = write!(&mut line.bytes[..], "Date: {}\r\n", HttpDate::from(now));
+        if line.second == u64::MAX {
+            line.refresh();
         }
+        out.extend_from_slice(&line.bytes);
     });
 }
 
@@ -46,9 +48,16 @@ pub(super) fn has_waited() -> bool {
     WAITED.get()
 }
 
-/// Appends the line as of the last look.
-pub(super) fn put_line(out: &mut Vec<u8>) {
-    LINE.with_borrow(|line| out.extend_from_slice(&line.bytes));
+impl Line {
+    fn refresh(&mut self) {
+        let now = SystemTime::now();
+        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if self.second != second {
+            self.second = second;
+            // The date has a fixed length up to the year 9999.
+            let _ = write!(&mut self.bytes[..], "Date: {}\r\n", HttpDate::from(now));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -57,9 +66,9 @@ mod tests {
 
     #[test]
     fn a_line_is_a_whole_field() {
-        refresh();
+        // On a thread that has not looked at the clock yet, as one may be that a handler moved to.
         let mut line = Vec::new();
-        put_line(&mut line);
+        std::thread::scope(|scope| drop(scope.spawn(|| put_line(&mut line)).join()));
         let line = String::from_utf8(line).unwrap();
         let date = line.strip_prefix("Date: ").unwrap().strip_suffix("\r\n").unwrap();
         let ago = httpdate::parse_http_date(date).unwrap().elapsed().unwrap();

@@ -56,7 +56,6 @@ impl Head {
         if !met.host && !self.is_v1_0 {
             return Err(RequestError::bad("there is no `Host`"));
         }
-        self.wants_upgrade = met.upgrade && met.connection_upgrade && !self.is_v1_0;
         self.framing = match (met.chunked, met.length) {
             (true, Some(_)) => {
                 let text = "there are both `Content-Length` and `Transfer-Encoding`";
@@ -64,6 +63,10 @@ impl Head {
             }
             (true, None) if self.is_v1_0 => {
                 return Err(RequestError::bad("`Transfer-Encoding` is not in HTTP/1.0"));
+            }
+            // RFC 9110, section 9.3.6: it would be read as the first that comes through the tunnel.
+            (true, None) | (false, Some(1..)) if method == "CONNECT" => {
+                return Err(RequestError::bad("a CONNECT has no body"));
             }
             (true, None) => Framing::Chunked,
             // Here no length may mean a body up to the end of the connection.
@@ -74,6 +77,9 @@ impl Head {
             (false, None | Some(0)) => Framing::None,
             (false, Some(length)) => Framing::Length(length),
         };
+        // A body would be taken for what the other protocol says.
+        self.wants_upgrade =
+            met.upgrade && met.connection_upgrade && !self.is_v1_0 && self.framing == Framing::None;
         Ok(())
     }
 

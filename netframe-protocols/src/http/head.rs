@@ -25,9 +25,16 @@ pub(super) struct Scanner {
     scanned: u16,
     /// The request line is complete.
     has_line: bool,
+    /// An empty line came before it.
+    has_skipped: bool,
 }
 
 impl Scanner {
+    /// Whether an empty line in front of the request may be skipped: only one may.
+    pub(super) fn skip_empty_line(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_skipped, true)
+    }
+
     /// The length of the head that `data` begins with, or `None` if its end has not come.
     ///
     /// # Errors
@@ -40,7 +47,11 @@ impl Scanner {
     ) -> Result<Option<usize>, RequestError> {
         let end = data.len().min(options.max_head);
         let from = usize::from(self.scanned);
+        let max_line = options.max_target + LINE_BESIDE_TARGET;
         for lf in memchr_iter(b'\n', &data[from..end]).map(|at| from + at) {
+            if !self.has_line && lf >= max_line {
+                return Err(TARGET_TOO_LONG);
+            }
             match data[..lf] {
                 // RFC 9112, section 2.2: a lone LF may end a line; where it does for one and does
                 // not for the next, one of them sees another request.
@@ -56,7 +67,7 @@ impl Scanner {
                 self.has_line = true;
             }
         }
-        if !self.has_line && end > options.max_target + LINE_BESIDE_TARGET {
+        if !self.has_line && end > max_line {
             return Err(TARGET_TOO_LONG);
         }
         if end == options.max_head {
@@ -64,11 +75,6 @@ impl Scanner {
         }
         self.scanned = end as u16; // at most `MAX_HEAD`
         Ok(None)
-    }
-
-    /// Whether the request line has come, and may be one.
-    pub(super) fn has_line(self) -> bool {
-        self.has_line
     }
 
     /// Whether a head has begun.
@@ -216,9 +222,9 @@ impl Head {
         exchange.is_head = method == b"HEAD";
         exchange.is_v1_0 = self.is_v1_0;
         exchange.is_connect = method == b"CONNECT";
-        // A body would be taken for what the other protocol says.
-        exchange.wants_upgrade = self.wants_upgrade && self.framing == Framing::None;
-        exchange.closes = !self.is_persistent();
+        exchange.wants_upgrade = self.wants_upgrade;
+        // RFC 9931: what is behind a CONNECT that is refused may be meant for the tunnel.
+        exchange.closes = exchange.is_connect || !self.is_persistent();
     }
 
     /// Whether the connection may serve another request after this one (RFC 9112, section 9.3).

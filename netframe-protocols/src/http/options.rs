@@ -86,3 +86,30 @@ pub struct HttpOptionsError {
     value: usize,
     max: usize,
 }
+
+/// What a client is sent that may not connect because of a limit: an answer 503, for
+/// [`ServerBuilder::refusal`](netframe_core::ServerBuilder::refusal).
+///
+/// Of use where a newcomer is refused, by [`AtLimit::Refuse`](netframe_core::AtLimit::Refuse) or because
+/// its peer has too many connections; else newcomers wait.
+///
+/// ```
+/// use netframe_core::{AtLimit, ConnectionInfo, Limits, Server};
+/// use netframe_protocols::http::{self, Http, Request, Responder};
+///
+/// let mut limits = Limits::default();
+/// limits.at_limit = AtLimit::Refuse;
+/// let hello = |_: Request<'_>, response: Responder<'_>| Ok(response.send(200, "text/plain", "hi")?);
+/// let server = Server::builder(move |_: &ConnectionInfo| Http::new(hello))
+///     .limits(limits)
+///     .refusal(http::refusal());
+/// ```
+pub fn refusal() -> &'static [u8] {
+    b"HTTP/1.1 503 Service Unavailable\r\n\
+      Content-Type: text/plain\r\n\
+      Content-Length: 56\r\n\
+      Connection: close\r\n\
+      Retry-After: 1\r\n\
+      \r\n\
+      503 Service Unavailable: there are too many connections\n"
+}

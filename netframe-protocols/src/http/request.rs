@@ -83,7 +83,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Whether the client asks to go on with another protocol, and names this one: see
+    /// Whether the client asks to go on with another protocol, and names this one; not in a request that
+    /// has a body: see
     /// [`Responder::upgrade`](super::Responder::upgrade).
     pub fn asks_for_upgrade(&self, protocol: &str) -> bool {
         self.head.wants_upgrade

@@ -132,11 +132,12 @@ impl<'a> Responder<'a> {
         Ok(())
     }
 
-    /// Hands the connection to the protocol that `to` builds, with an answer 200 to a CONNECT.
+    /// Hands the connection to the protocol that `to` builds, with an answer 200 to a CONNECT. After any
+    /// other answer to one the connection closes, as what is behind it may be meant for the tunnel.
     ///
     /// # Errors
     ///
-    /// The request is none, or has a body.
+    /// The request is none.
     pub fn tunnel(self, to: Arc<dyn DynFactory>) -> Result<(), ResponseError> {
         if !self.exchange.is_connect {
             return Err(ResponseError::Upgrade);

@@ -44,7 +44,13 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
     }
     let end = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
     let (host, port) = bytes.split_at(end);
-    !host.is_empty() && all(host, &NAME) && is_port(port)
+    !host.is_empty() && all(host, &NAME) && is_encoded(host) && is_port(port)
+}
+
+/// Whether each `%` has its two digits behind it (RFC 3986, section 2.1).
+fn is_encoded(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', bytes)
+        .all(|at| matches!(bytes[at + 1..], [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
 /// Whether this is a colon and a port; neither must be there (RFC 3986, section 3.2.3).

@@ -1,5 +1,10 @@
 //! Bodies of requests: lengths, chunks, trailers, what nobody reads, `100 Continue`.
 
+use std::time::Duration;
+
+use netframe_core::{Limits, Result};
+use netframe_protocols::http::{Handler, HttpOptions, Request, Responder};
+
 use crate::requests::ok;
 use crate::world::World;
 
@@ -148,4 +153,80 @@ async fn a_client_that_asks_is_told_to_go_on() {
         answer.starts_with("HTTP/1.1 413 ") && answer.contains("Connection: close"),
         "{answer}"
     );
+}
+
+/// What a handler may do to a body besides reading it.
+#[derive(Clone)]
+struct Careless;
+
+impl Handler for Careless {
+    async fn handle(&mut self, mut request: Request<'_>, response: Responder<'_>) -> Result {
+        match request.path() {
+            // The error is passed over, and it is read on.
+            "/again" => {
+                for _ in 0..300 {
+                    match request.body().chunk().await {
+                        Ok(None) => break,
+                        Ok(Some(chunk)) => assert!(chunk.starts_with(b"good"), "{chunk:?}"),
+                        Err(_) => {}
+                    }
+                }
+            }
+            "/taken" => drop(std::mem::take(request.body())),
+            "/put-aside" => {
+                let body = std::mem::take(request.body());
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    drop(body);
+                });
+            }
+            "/elsewhere" => {
+                let mut body = request.into_body();
+                tokio::spawn(async move { while let Ok(Some(_)) = body.chunk().await {} });
+            }
+            _ => {}
+        }
+        response.send(200, "text/plain", "done")?;
+        Ok(())
+    }
+}
+
+async fn careless() -> World {
+    World::with(HttpOptions::default(), Limits::default(), Careless).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_an_error_in_a_body_nothing_is_read() {
+    let world = careless().await;
+    let head = "POST /again HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // Each is well-formed if its begin is read again in the state that its error was found in.
+    let extension = format!("4\r\ngood\r\n5;{}\r\nwrong\r\n0\r\n\r\n", "x".repeat(5000));
+    for body in [
+        &extension,
+        "11111111111111111\r\n",
+        "4\r\ngood\r\n5;\x01\r\nwrong\r\n0\r\n\r\n",
+        "0\r\nX\r\n\r\n",
+    ] {
+        let answer = world.ask(&[format!("{head}{body}{NEXT}").as_bytes()]).await;
+        assert_eq!(answer, ok("done"), "{body:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_taken_away_is_not_read_as_a_request() {
+    let world = careless().await;
+    for path in ["/taken", "/put-aside"] {
+        for (framing, body) in [
+            (format!("Content-Length: {}", NEXT.len()), NEXT.to_owned()),
+            ("Transfer-Encoding: chunked".to_owned(), format!("0\r\n\r\n{NEXT}")),
+        ] {
+            let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
+            let answer = world.ask(&[head.as_bytes(), body.as_bytes(), NEXT.as_bytes()]).await;
+            assert_eq!(answer, ok("done"), "{path} {framing}");
+        }
+    }
+    // Given away in order, it comes back.
+    let head = "POST /elsewhere HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+    let answer = world.ask_split(format!("{head}hello{NEXT}").as_bytes()).await;
+    assert_eq!(answer, ok("done").repeat(2));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
-use netframe_core::{CloseKind, Io, Limits, MinRate, Timeout};
+use netframe_core::{AtLimit, CloseKind, Io, Limits, MinRate, Timeout};
 use netframe_protocols::http::HttpOptions;
 
 use crate::world::{App, World};
@@ -158,4 +158,34 @@ async fn a_half_close_still_gets_its_answers() {
     assert_eq!(answer.matches("HTTP/1.1 200 ").count(), 3);
     let answer = world.ask(&[b"GET /asked HTTP/1.1\r\nHost: a\r\n\r\nGET /as"]).await;
     assert_eq!(answer.matches("HTTP/1.1 200 ").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_is_sent_ahead_is_answered_whatever_waits() {
+    let world = World::start().await;
+    let (mut reader, mut writer) = tokio::io::split(world.connect().await);
+    let requests = "GET /asked HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
+    let send = tokio::spawn(async move {
+        writer.write_all(requests.as_bytes()).await.unwrap();
+        writer.shutdown().await.unwrap();
+    });
+    sleep(30 * SECOND).await; // nothing is read: both sides are full
+    let (answer, _) = until_closed(&mut reader).await;
+    assert_eq!(answer.matches("HTTP/1.1 200 ").count(), 10_000);
+    send.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_for_a_limit_is_answered_503() {
+    let mut limits = Limits::default();
+    (limits.max_connections, limits.at_limit) = (1, AtLimit::Refuse);
+    let world = World::with(HttpOptions::default(), limits, App).await;
+    let mut first = world.connect().await;
+    first.write_all(b"GET /asked HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    first.read_exact(&mut [0; 9]).await.unwrap();
+    let (answer, _) = until_closed(&mut world.connect().await).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(head.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{answer}");
 }

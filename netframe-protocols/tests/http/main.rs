@@ -5,8 +5,10 @@
 
 mod axum;
 mod bodies;
+mod differential;
 mod hyper;
 mod life;
 mod requests;
 mod responses;
+mod table;
 mod world;

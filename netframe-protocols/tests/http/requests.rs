@@ -36,6 +36,8 @@ async fn requests_that_are_answered() {
         ("get /asked HTTP/1.1\r\nHost: a\r\n\r\n", "get /asked - a"),
         ("M!#$%&'*+-.^_`|~9 /asked HTTP/1.1\r\nHost: a\r\n\r\n", "M!#$%&'*+-.^_`|~9 /asked - a"),
         ("\r\nGET /asked HTTP/1.1\r\nHost: a\r\n\r\n", "GET /asked - a"),
+        ("\r\n\r\nGET /asked HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ("GET /asked HTTP/1.1\r\nHost: %41-a\r\n\r\n", "GET /asked - %41-a"),
         ("GET /asked HTTP/1.1\r\nHost: a\r\nX:\r\nY: \x07f\u{e9}\r\n\r\n", ""),
         ("GET /asked HTTP/1.1\r\nHost: a\r\nX:\r\nY: \u{e9}\r\n\r\n", "GET /asked - a"),
         ("GET /asked HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "GET /asked - a"),
@@ -96,6 +98,7 @@ async fn request_lines_that_are_refused() {
         ("CONNECT a: HTTP/1.1", "400"),
         ("CONNECT u@a:80 HTTP/1.1", "400"),
         ("CONNECT a:66000 HTTP/1.1", "400"),
+        ("GET http://a%4/ HTTP/1.1", "400"),
     ] {
         let answer = world.ask_split(format!("{line}\r\nHost: a\r\n\r\n").as_bytes()).await;
         assert_eq!(refusal(&answer), status, "{line:?}");
@@ -136,6 +139,8 @@ async fn fields_that_are_refused() {
         ("Host: [::1]x\r\n", "400"),
         ("Host: [a]\r\n", "400"),
         ("Host: http://a\r\n", "400"),
+        ("Host: a%4\r\n", "400"),
+        ("Host: a%4g\r\n", "400"),
         // Section 6: framing.
         ("Host: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n", "400"),
         ("Host: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n", "400"),
@@ -188,9 +193,6 @@ async fn http_1_0() {
     ] {
         assert_eq!(refusal(&world.ask_split(request.as_bytes()).await), status, "{request}");
     }
-    // Without a length that is known, a body ends with the connection.
-    let request = "POST /echo HTTP/1.0\r\nContent-Length: 0\r\n\r\n";
-    assert!(world.ask(&[request.as_bytes()]).await.ends_with("\r\n\r\n"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,8 +203,11 @@ async fn heads_that_are_too_large() {
     let target = |len: usize| format!("GET /asked?{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(len));
     assert!(world.ask_split(target(43).as_bytes()).await.starts_with("HTTP/1.1 200 "));
     assert_eq!(refusal(&world.ask_split(target(44).as_bytes()).await), "414");
-    // And without an end.
-    assert_eq!(refusal(&world.ask(&[&[b'x'; 200]]).await), "414");
+    // And without an end, or with one that comes too late to matter.
+    assert_eq!(refusal(&world.ask_split(&[b'x'; 200]).await), "414");
+    assert_eq!(refusal(&world.ask_split(&[&[b'x'; 200][..], b"\n"].concat()).await), "414");
+    let method = format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(200));
+    assert_eq!(refusal(&world.ask_split(method.as_bytes()).await), "414");
     let head =
         |len: usize| format!("GET /asked HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(len));
     let fits = 400 - head(0).len();
@@ -212,6 +217,39 @@ async fn heads_that_are_too_large() {
         |count| format!("GET /asked HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count));
     assert!(world.ask_split(fields(4).as_bytes()).await.starts_with("HTTP/1.1 200 "));
     assert_eq!(refusal(&world.ask_split(fields(5).as_bytes()).await), "431");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_without_its_end_is_not_answered() {
+    let world = World::start().await;
+    for head in ["GET /asked HTTP/1.1\r\nHost: a\r\n", "GET /asked HTTP/1.1\r\nX : y\r\n", "\r\n"] {
+        assert_eq!(world.ask_split(head.as_bytes()).await, "", "{head:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_head_request_gets_no_body() {
+    let world = World::start().await;
+    let answer = world.ask_split(b"HEAD / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_is_a_tunnel_or_the_last_request() {
+    let world = World::start().await;
+    let inside = "GET /asked HTTP/1.1\r\nHost: b\r\n\r\n";
+    for (fields, status) in [
+        ("", "404"),
+        ("Content-Length: 0\r\n", "404"),
+        ("Content-Length: 37\r\n", "400"),
+        ("Transfer-Encoding: chunked\r\n", "400"),
+    ] {
+        let request = format!("CONNECT b:80 HTTP/1.1\r\nHost: b:80\r\n{fields}\r\n{inside}");
+        let answer = world.ask_split(request.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

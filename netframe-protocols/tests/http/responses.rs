@@ -1,5 +1,7 @@
 //! What is answered: framing, fields, errors of handlers.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use netframe_core::testing::Harness;
 use netframe_core::{ConnectionInfo, Result};
 use netframe_protocols::http::{Http, Request, Responder, ResponseError};
@@ -24,6 +26,30 @@ async fn answers_without_a_body() {
         let request = format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(2);
         assert_eq!(world.ask_split(request.as_bytes()).await, answer.repeat(2), "{request}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_unknown_length_is_chunked_or_ends_with_the_connection() {
+    let world = World::start().await;
+    let ask = |method: &str, version: &str| {
+        format!("{method} /unknown HTTP/{version}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
+    };
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let closes = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+    for (method, version, answer) in [
+        ("GET", "1.1", format!("{chunked}5\r\nwhole\r\n0\r\n\r\n").repeat(2)),
+        ("HEAD", "1.1", chunked.repeat(2)),
+        ("GET", "1.0", format!("{closes}whole")),
+        ("HEAD", "1.0", closes.to_owned()),
+    ] {
+        let twice = ask(method, version).repeat(2);
+        assert_eq!(world.ask_split(twice.as_bytes()).await, answer, "{method} {version}");
+    }
+    // To who cannot see that it is cut off in any other way, it is by a reset.
+    let mut stream = world.connect().await;
+    stream.write_all(b"GET /cut HTTP/1.0\r\n\r\n").await.unwrap();
+    let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,6 +167,9 @@ fn an_upgrade_hands_over_what_came_behind() {
         "Upgrade: echo\r\n",
         "Connection: upgrade\r\n",
         "Connection: upgrade\r\nUpgrade: other\r\n",
+        // What comes behind is a body, and no part of the other protocol.
+        "Connection: upgrade\r\nUpgrade: echo\r\nContent-Length: 1\r\n",
+        "Connection: upgrade\r\nUpgrade: echo\r\nTransfer-Encoding: chunked\r\n",
     ] {
         let (answer, switched, _) = ask(fields, "");
         assert!(answer.starts_with("HTTP/1.1 426 ") && !switched, "{answer}");

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use netframe_core::transport::mem::{MemNetwork, MemStream};
 use netframe_core::{ConnectionInfo, Limits, Result, Server};
-use netframe_protocols::http::{Handler, Http, HttpOptions, Request, Responder};
+use netframe_protocols::http::{Handler, Http, HttpOptions, Request, Responder, refusal};
 
 /// What answers in most tests: what it was asked, or the body.
 #[derive(Clone, Debug)]
@@ -61,6 +61,11 @@ impl Handler for App {
                 out.write("half").await?;
                 out.finish()?;
             }
+            "/unknown" => {
+                let mut out = response.status(200).stream(None)?;
+                out.write("whole").await?;
+                out.finish()?;
+            }
             "/hints" => {
                 response.interim(103, &[("Link", "</style.css>; rel=preload")])?;
                 response.send(200, "text/html", "<p>")?;
@@ -91,7 +96,8 @@ impl World {
         let options = Arc::new(options);
         let factory =
             move |_: &ConnectionInfo| Http::with_options(handler.clone(), Arc::clone(&options));
-        let builder = Server::builder(factory).network(network.clone()).limits(limits);
+        let builder =
+            Server::builder(factory).network(network.clone()).limits(limits).refusal(refusal());
         let server = builder.listen("mem://http").unwrap().bind().await.unwrap();
         Self { server, network }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::{Entry, Memory, Registry};
 use super::site::{SiteOptions, site};
 use crate::protocols::chat::{ChatOptions, chat};
+use crate::protocols::http::refusal;
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::socks5::{Socks5Options, socks5};
 use crate::protocols::{PortForward, discard, echo, hello};
@@ -54,7 +55,8 @@ pub(super) fn add_to(registry: &mut Registry) {
             .option("keep_alive", "seconds for which a connection may wait for a request")
             .limits(|options: &SiteOptions, limits| {
                 limits.max_pending = limits.max_pending.max(options.max_head());
-            }),
+            })
+            .refusal(refusal()),
     );
     let about = "forwards to another endpoint, and the answers back";
     registry.add(

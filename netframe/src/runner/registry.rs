@@ -56,6 +56,7 @@ pub struct Entry<O = NoOptions> {
     build: Build<O>,
     limits: Raise<O>,
     memory: Box<dyn Fn(&O) -> Memory + Send + Sync>,
+    refusal: &'static [u8],
 }
 
 type Build<O> = Box<dyn Fn(O) -> Result<ServerBuilder, BoxError> + Send + Sync>;
@@ -94,6 +95,7 @@ impl<O> Entry<O> {
             build: Box::new(move |options| Ok(Server::builder(build(options)?))),
             limits: Box::new(|_, _| {}),
             memory: Box::new(|_| Memory { shared: 0, per_connection: size_of::<F::Protocol>() }),
+            refusal: b"",
         }
     }
 
@@ -114,6 +116,12 @@ impl<O> Entry<O> {
     /// messages.
     pub fn limits(mut self, raise: impl Fn(&O, &mut Limits) + Send + Sync + 'static) -> Self {
         self.limits = Box::new(raise);
+        self
+    }
+
+    /// What a peer is sent that is refused because of a limit, where a service does not say it itself.
+    pub fn refusal(mut self, bytes: &'static [u8]) -> Self {
+        self.refusal = bytes;
         self
     }
 
@@ -264,6 +272,7 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
         })?;
         let mut limits = limits.clone();
         (self.limits)(&options, &mut limits);
+        let server = server.refusal(self.refusal);
         let (memory, secrets) = ((self.memory)(&options), self.secrets.clone());
         Ok(Configured { server, needs: self.needs, limits, memory, secrets })
     }
@@ -326,6 +335,7 @@ mod tests {
     use super::*;
     use crate::runner::failure::Chain;
     use crate::runner::ready;
+    use crate::runner::service::ServiceSettings;
     use crate::{Datagram, DatagramProtocol, DatagramTransport};
 
     #[derive(Default, Deserialize, Serialize)]
@@ -430,6 +440,33 @@ mod tests {
         };
         assert!(fits("datagrams", "udp://127.0.0.1:0") && !fits("datagrams", "tcp://127.0.0.1:0"));
         assert!(fits("stream", "tcp://127.0.0.1:0") && !fits("stream", "udp://127.0.0.1:0"));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_that_of_the_protocol_where_none_is_set() {
+        use tokio::io::AsyncReadExt;
+
+        let mut registry = Registry::default();
+        let entry = Entry::plain("echo", "", crate::protocols::echo).refusal(b"later\n");
+        registry.add(entry);
+        for (set, sent) in [(None, "later\n"), (Some("no\n".to_owned()), "no\n")] {
+            let settings = ServiceSettings {
+                name: "echo".to_owned(),
+                protocol: "echo".to_owned(),
+                endpoints: vec!["mem://refusal-of-an-entry".parse().unwrap()],
+                refusal: set,
+                limits: toml::from_str("max_connections = 1\nat_limit = 'refuse'").unwrap(),
+                options: Table::new(),
+            };
+            let planned = settings.plan(&registry).unwrap_or_else(|faults| panic!("{faults:?}"));
+            let server = planned.server.bind().await.unwrap();
+            let _first = crate::Stream::connect(server.endpoint().clone()).await.unwrap();
+            let mut second = crate::Stream::connect(server.endpoint().clone()).await.unwrap();
+            let mut told = String::new();
+            second.read_to_string(&mut told).await.unwrap();
+            assert_eq!(told, sent);
+            server.shutdown(std::time::Duration::from_secs(9)).await;
+        }
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub(super) struct ServiceSettings {
     pub(super) name: String,
     pub(super) protocol: String,
     pub(super) endpoints: Vec<Endpoint>,
-    /// What is sent to those that are refused because of a limit.
+    /// What is sent to those that are refused because of a limit; what the protocol says where none is
+    /// given.
     pub(super) refusal: Option<String>,
     /// Only those that were set.
     pub(super) limits: Table,
@@ -90,8 +91,10 @@ impl ServiceSettings {
             }
         }
         let raised = raised.into_iter().map(|(name, _)| name.clone()).collect();
-        let refusal = self.refusal.clone().unwrap_or_default();
-        let mut server = server.name(&self.name).limits(needed.clone()).refusal(refusal);
+        let mut server = server.name(&self.name).limits(needed.clone());
+        if let Some(refusal) = &self.refusal {
+            server = server.refusal(refusal.clone());
+        }
         for endpoint in &self.endpoints {
             server = match server.listen(endpoint.clone()) {
                 Ok(server) => server,
