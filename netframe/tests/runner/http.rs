@@ -177,6 +177,26 @@ fn echo_answers_the_body_with_its_type() {
     );
 }
 
+#[test]
+fn a_body_that_is_cut_off_or_malformed_is_the_fault_of_its_client() {
+    let server = Program::serve(&["http", ANY_PORT]);
+    let cut_off = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n";
+    let malformed = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (head, body, begins) in [
+        (cut_off, "", "HTTP/1.1 400 "),
+        (cut_off, "abc", "HTTP/1.1 200 "), // what has come is echoed
+        (malformed, "x\r\n", "HTTP/1.1 400 "),
+        (malformed, "1\r\nax\r\n", "HTTP/1.1 200 "),
+    ] {
+        let answer = server.ask(format!("{head}{body}").as_bytes());
+        assert!(answer.starts_with(begins.as_bytes()), "{body}: {}", answer.escape_ascii());
+        assert!(!answer.ends_with(b"0\r\n\r\n"), "{body}: it is not whole");
+    }
+    server.signal("TERM");
+    let end = server.end();
+    assert!(end.stderr.contains(" closed=\"protocol error by peer: 4\""), "{}", end.stderr);
+}
+
 /// A folder with files to be served, and one beside it that is not.
 fn files() -> Folder {
     let folder = Folder::with("");
