@@ -58,7 +58,7 @@ impl Handler for Site {
     async fn handle(&mut self, request: Request<'_>, response: Responder<'_>) -> Result {
         let (method, path) = (request.method(), request.path());
         let known = allowed(path);
-        let Some(allowed) = known.or(self.files.is_some().then_some(READ)) else {
+        let Some(allowed) = known.or_else(|| self.files.is_some().then_some(READ)) else {
             return Ok(response.send(404, TEXT, "there is nothing here; see /\n")?);
         };
         match method {

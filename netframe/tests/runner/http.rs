@@ -358,7 +358,7 @@ const WITHOUT_RIGHTS: &str = r#"
 fn what_cannot_be_read_is_not_there_and_nothing_waits_for_a_pipe() {
     let folder = files();
     let root = folder.path().join("root");
-    let close = |path: &Path| fs::set_permissions(path, PermissionsExt::from_mode(0)).unwrap();
+    let close = |path: &Path| fs::set_permissions(path, PermissionsExt::from_mode(0o000)).unwrap();
     close(&root.join("a.txt"));
     fs::create_dir(root.join("closed")).unwrap();
     fs::write(root.join("closed/b.txt"), "b").unwrap();
