@@ -12,6 +12,9 @@
 //! | `mailbox.rs` | typed messages from a thread to connections, and what a slow one misses |
 //! | `shoutd.rs` | a program that serves one's own protocol from a configuration file |
 //! | `chat.rs` | broadcast: what one connection says, all others hear, each at its own speed |
+//! | `http_hello.rs` | a handler of HTTP requests of one's own |
+//! | `axum_app.rs` | an axum application on TCP and on a Unix socket |
+//! | `http2_websocket.rs` | HTTP/2 and WebSockets for one, by hyper |
 //! | `port_forwarder.rs` | two connections that feed each other: flow control and half-close |
 //! | `any_transport.rs` | the same protocol over TCP, UDP and Unix sockets, by arguments |
 //! | `own_transport.rs` | a transport of one's own: `Io` and `Listen` |
@@ -47,6 +50,7 @@ pages! {
     testing "../../docs/guide/testing.md"
     own_transports "../../docs/guide/own-transports.md"
     clients "../../docs/guide/clients.md"
+    http "../../docs/guide/http.md"
     configuration "../../docs/guide/configuration.md"
     observability "../../docs/guide/observability.md"
     straight_line "../../docs/guide/straight-line.md"

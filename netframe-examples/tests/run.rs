@@ -351,6 +351,99 @@ async fn any_transport_answers_on_each() {
 }
 
 #[tokio::test]
+async fn http_hello_greets_and_counts() {
+    let mut hello = Example::run("http_hello", &[ANY_PORT]);
+    let addr = hello.listening().await;
+    let bodies = async |requests: &str| {
+        let answers = ask(addr, requests.replace('\n', "\r\n").as_bytes()).await;
+        let bodies = answers.split("HTTP/1.1 ").skip(1).map(|answer| {
+            let (head, body) = answer.split_once("\r\n\r\n").expect(answer);
+            format!("{} {body}", &head[..3])
+        });
+        bodies.collect::<Vec<_>>()
+    };
+    let both =
+        "GET /hello HTTP/1.1\nHost: a\n\nPOST /count HTTP/1.1\nHost: a\nContent-Length: 4\n\nbody";
+    assert_eq!(bodies(both).await, ["200 hello\n", "200 4 bytes\n"]);
+    let chunked =
+        "POST /count HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n3\nabc\n2\nde\n0\n\n";
+    assert_eq!(bodies(chunked).await, ["200 5 bytes\n"]);
+    let missing = "GET / HTTP/1.1\nHost: a\n\n";
+    assert_eq!(bodies(missing).await, ["404 there are GET /hello and POST /count\n"]);
+    hello.interrupt().await;
+    assert_eq!(hello.rest().await, "");
+}
+
+#[tokio::test]
+async fn axum_app_answers_over_tcp_and_a_unix_socket() {
+    let path = env::temp_dir().join(format!("netframe-axum-{}.sock", std::process::id()));
+    let unix = format!("unix://{}", path.display());
+    let mut app = Example::run("axum_app", &[ANY_PORT, &unix]);
+    let addr = app.listening().await;
+    app.until(&format!("listening {unix}")).await;
+    let question = b"GET /user/Ada HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = ask(addr, question).await;
+    assert!(answer.ends_with("\r\n\r\nhello Ada, over tcp\n"), "{answer}");
+    let sum = "POST /sum HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 21\r\n\r\n\
+               {\"numbers\":[1,2,3.5]}";
+    let answer = ask(addr, sum.as_bytes()).await;
+    assert!(answer.ends_with("\r\n\r\n6.5"), "{answer}");
+
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    stream.write_all(question).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.ends_with("\r\n\r\nhello Ada, over unix\n"), "{answer}");
+    drop(stream);
+    app.interrupt().await;
+    app.rest().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn http2_websocket_speaks_both() {
+    let mut example = Example::run("http2_websocket", &[ANY_PORT]);
+    let addr = example.listening().await;
+    let talking = timeout(PATIENCE, async {
+        // RFC 6455, section 1.3, has this key and what it is accepted with.
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let open = "GET /shout HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        socket.write_all(open.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 101 "), "{head}");
+        assert!(head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+        // A text of five bytes, masked with zeros; what comes back is not masked.
+        socket.write_all(b"\x81\x85\0\0\0\0hello").await.unwrap();
+        let mut answer = [0; 7];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"\x81\x05HELLO");
+        socket.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"\x88\x00", "it closes, too");
+
+        // RFC 9113: the preface, settings, and a HEADERS frame whose fields RFC 7541 has numbers for.
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let settings = b"\0\0\0\x04\0\0\0\0\0";
+        let get = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+        socket.write_all(&[&preface[..], settings, get].concat()).await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"HTTP/2.0\n") {
+            assert_ne!(socket.read_buf(&mut seen).await.unwrap(), 0, "{seen:?}");
+        }
+    });
+    talking.await.unwrap();
+    example.interrupt().await;
+    assert_eq!(example.rest().await, "");
+}
+
+#[tokio::test]
 async fn own_transport_moves_letters_on_the_wire_and_only_there() {
     let mut server = Example::run("own_transport", &["serve", "127.0.0.1:0"]);
     let line = server.stdout.next_line().await.unwrap().unwrap();

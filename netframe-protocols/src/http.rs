@@ -247,13 +247,18 @@ fn conclude(t: &mut dyn Transport, exchange: &mut Exchange, result: Result) -> R
             exchange.closes = true;
             let responder = Responder::new(t, exchange);
             responder.send_error(status, &text);
-            return Err(error.unwrap_or_else(|| "the handler has not answered".into()));
+            return Err(error.map_or_else(|| "the handler has not answered".into(), blame));
         }
         Progress::BegunUntilClose => t.abort(),
         Progress::Begun | Progress::Done | Progress::Switched => {}
     }
-    result?;
+    result.map_err(blame)?;
     Err("the handler has not finished its answer".into())
+}
+
+/// What is wrong with a body is the client's fault, and not of the handler that returns the error.
+fn blame(error: BoxError) -> BoxError {
+    error.downcast().map_or_else(|other| other, |error| BodyError::blame(*error))
 }
 
 /// Calls the handler. The future is part of every idle connection, and so no `async fn`.

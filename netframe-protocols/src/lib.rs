@@ -11,6 +11,17 @@
 //! | `http` | `Http`: HTTP/1.1 to a `Handler`, the server's side | streams |
 //! | [`socks5`](mod@socks5) | [`Socks5`](socks5::Socks5): the proxy's side of SOCKS 5 | streams |
 //! | [`chat`](mod@chat) | [`Chat`](chat::Chat): rooms, nicknames and history, for terminals | streams |
+//! | [`http`](mod@http) | [`Http`](http::Http): HTTP/1.1 to a [`Handler`](http::Handler), or to a tower service | streams |
+//!
+//! # Features
+//!
+//! `http` and `tower` are on by default here, and off in the crate `netframe` unless they are asked for.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `http` | the module `http`: HTTP/1.1 |
+//! | `tower` | `http::service`: a tower service, such as an axum application, as a handler |
+//! | `hyper` | `http::hyper`: such a service by hyper, for HTTP/2 and WebSockets |
 //!
 //! ```no_run
 //! # async fn run() -> netframe_core::Result {

@@ -5,6 +5,8 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "runner/good.rs"]
+mod good;
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "runner/load.rs"]
 mod load;
@@ -15,12 +17,11 @@ mod program;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use good::{Good, connect_small, goes_on};
 use load::{Report, room, worst_case};
-use program::{PATIENCE, Program, connect};
-use socket2::{Domain, Socket, Type};
+use program::Program;
 
 /// Clients of either kind.
 const BAD: usize = 1000;
@@ -31,9 +32,6 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Between two bytes of a client that trickles.
 const PACE: Duration = Duration::from_millis(100);
-
-/// The noise of a busy machine does not decide: one of so many rounds has to be quiet enough.
-const ROUNDS: usize = 4;
 
 const CONFIG: &str = "\
 [[service]]
@@ -59,21 +57,14 @@ fn one_client_is_served_as_fast_beside_two_thousand_bad_ones() {
     let args = ["run", config, "--workers", "2", "--log", "warn"];
     let mut server = Program::start_by(script, &args, |it| it).listening("line-echo", 1);
     let (addr, bad) = (server.addrs[0], room(2 * BAD) / 2);
-    let mut good = connect(addr).unwrap();
-    good.set_nodelay(true).unwrap();
-    ask_for(&mut good, |count| count < 1000); // whatever is done at first has been done
-
-    let mut rounds = 0;
-    let mut is_quiet = false;
-    while !is_quiet && rounds < ROUNDS {
-        rounds += 1;
-        let began = Instant::now();
-        let alone = ask_for(&mut good, |_| began.elapsed() < TIMEOUT / 2);
-        let beside = beside_bad_ones(&mut good, addr, bad);
-        is_quiet = beside <= 2 * alone + Duration::from_millis(5);
-        println!("p99 {alone:?} alone, {beside:?} beside {bad} + {bad} bad ones");
-    }
-    assert!(is_quiet, "the good client waits for the bad ones");
+    let question = [&[b'?'; 31][..], b"\n"].concat();
+    let is_answer = |answer: &[u8]| answer[..31] == [b'?'; 31] && answer[31] == b'\n';
+    let mut good = Good::new(addr, &question, question.len(), is_answer);
+    let come = || {
+        let kinds = [Kind::Trickles, Kind::NeverReads];
+        (0..bad).flat_map(|_| kinds.map(|kind| Bad::new(addr, kind))).collect()
+    };
+    let rounds = good.is_served_beside(TIMEOUT / 2, PACE, come, Bad::go_on);
     let peak = server.peak_memory() * 1024;
     println!("{} MiB at the most, {} MiB allowed", peak >> 20, worst >> 20);
     assert!(peak < worst, "{peak} of {worst} bytes");
@@ -88,43 +79,6 @@ fn one_client_is_served_as_fast_beside_two_thousand_bad_ones() {
     let end = server.end();
     fs::remove_dir_all(&folder).unwrap();
     assert_eq!(end.code, Some(0), "nothing leaks: {}", end.stderr);
-}
-
-/// Asks, and reads the answer, as long as that is wanted; returns the time within which 99 of 100
-/// answers came.
-fn ask_for(good: &mut TcpStream, more: impl Fn(usize) -> bool) -> Duration {
-    let mut times = Vec::new();
-    let mut answer = [0; 32];
-    let question = [&[b'?'; 31][..], b"\n"].concat();
-    while more(times.len()) {
-        let asked = Instant::now();
-        good.write_all(&question).unwrap();
-        good.read_exact(&mut answer).unwrap();
-        times.push(asked.elapsed());
-        assert_eq!(answer, *question);
-    }
-    times.sort_unstable();
-    times[times.len() * 99 / 100]
-}
-
-/// As [`ask_for`], for the life of so many bad clients of both kinds.
-fn beside_bad_ones(good: &mut TcpStream, addr: SocketAddr, bad: usize) -> Duration {
-    let began = Instant::now();
-    let mut clients = Vec::new();
-    for _ in 0..bad {
-        clients.extend([Bad::new(addr, Kind::Trickles), Bad::new(addr, Kind::NeverReads)]);
-    }
-    let p99 = thread::scope(|scope| {
-        let bad_ones = scope.spawn(|| {
-            while !clients.is_empty() && began.elapsed() < PATIENCE {
-                clients.retain_mut(Bad::go_on);
-                thread::sleep(PACE); // which is what they do
-            }
-        });
-        ask_for(good, |_| !bad_ones.is_finished())
-    });
-    assert!(clients.is_empty(), "{} bad clients are still served", clients.len());
-    p99
 }
 
 /// A client that takes what it can from a server.
@@ -152,30 +106,21 @@ const LINE: [u8; 1000] = {
 
 impl Bad {
     fn new(addr: SocketAddr, kind: Kind) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(16 * 1024).unwrap();
-        socket.set_send_buffer_size(16 * 1024).unwrap();
-        socket.connect_timeout(&addr.into(), PATIENCE).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        Self { kind, stream: socket.into(), since: Instant::now(), sent: 0 }
+        Self { kind, stream: connect_small(addr), since: Instant::now(), sent: 0 }
     }
 
     /// Does what it does, as far as it can for now. False once the server has ended it, which is neither
     /// early nor late.
     fn go_on(&mut self) -> bool {
-        let goes_on = match self.kind {
+        let done = match self.kind {
             Kind::Trickles => self.trickle(),
             Kind::NeverReads => self.ask(),
         };
-        match goes_on {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
-            Ok(()) => true,
-            Err(_) => {
-                let (kind, after) = (self.kind, self.since.elapsed());
-                assert!((TIMEOUT..3 * TIMEOUT).contains(&after), "{kind:?}: ended after {after:?}");
-                false
-            }
-        }
+        let goes_on = goes_on(&done);
+        let (kind, after) = (self.kind, self.since.elapsed());
+        let in_time = (TIMEOUT..3 * TIMEOUT).contains(&after);
+        assert!(goes_on || in_time, "{kind:?}: ended after {after:?}");
+        goes_on
     }
 
     fn trickle(&mut self) -> io::Result<()> {

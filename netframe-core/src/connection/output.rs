@@ -49,10 +49,7 @@ impl Core {
             self.write_empty();
         }
         if self.admit(len, limits) && len > 0 {
-            let queue = self.queue();
-            for part in parts {
-                queue.push(part);
-            }
+            self.queue().push_all(parts, len);
             self.enqueued(len, limits);
         }
     }

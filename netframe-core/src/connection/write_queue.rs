@@ -80,6 +80,14 @@ impl WriteQueue {
         self.tail.extend_from_slice(data);
     }
 
+    /// Queues a copy of parts that have `len` bytes together: the buffer grows once, and not past them.
+    pub(crate) fn push_all(&mut self, parts: &[&[u8]], len: usize) {
+        self.tail.reserve(len);
+        for part in parts {
+            self.push(part);
+        }
+    }
+
     /// Queues `data` by reference if that pays or `by_reference` asks for it; else copies it and
     /// gives it back.
     pub(crate) fn push_bytes(&mut self, data: Bytes, by_reference: bool) -> Option<Bytes> {

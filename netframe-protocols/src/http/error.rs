@@ -66,6 +66,11 @@ impl BodyError {
             Self::UnexpectedEof | Self::Connection(_) => StatusCode::BAD_REQUEST,
         }
     }
+
+    /// The error of a callback, with the peer to blame.
+    pub(super) fn blame(self) -> BoxError {
+        ProtocolError::new(self).into()
+    }
 }
 
 impl From<std::io::Error> for BodyError {

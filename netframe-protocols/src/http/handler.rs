@@ -14,7 +14,8 @@ use super::{Request, Responder};
 /// # Errors
 ///
 /// An error or a panic is answered 500, or with the status of a [`BodyError`](super::BodyError);
-/// if an answer has begun, the connection is cut. Either way it then closes, with the error as its reason.
+/// if an answer has begun, the connection is cut. Either way it then closes, with the error as its reason;
+/// a `BodyError` is the client's fault.
 ///
 /// # Examples
 ///

@@ -53,8 +53,8 @@ impl HttpOptions {
     /// The first one that is zero or too large.
     pub fn validate(&self) -> Result<(), HttpOptionsError> {
         for (name, value, max) in [
-            ("max_target", self.max_target, self.max_head),
             ("max_head", self.max_head, MAX_HEAD),
+            ("max_target", self.max_target, self.max_head),
             ("max_fields", self.max_fields, MAX_FIELDS),
             ("head_timeout", self.head_timeout as usize, MAX_SECONDS),
             ("keep_alive", self.keep_alive as usize, MAX_SECONDS),

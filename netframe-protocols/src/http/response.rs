@@ -11,8 +11,9 @@ use super::body::Expectation;
 use super::error::ResponseError;
 use super::{date, fields};
 
-/// Bytes that are queued before it is waited for room.
-const PIECE: usize = 32 * 1024;
+/// Bytes that are queued before it is waited for room. With the framing of a chunk it is 32 KiB, which
+/// buffers have when they grow.
+const PIECE: usize = 32 * 1024 - "7ff8\r\n\r\n".len();
 
 /// A request as its response sees it.
 #[derive(Debug, Default)]

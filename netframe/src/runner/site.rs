@@ -51,41 +51,43 @@ const MAX_WAIT: u64 = 600_000;
 /// The most that `/stream` sends in one chunk.
 const MAX_CHUNK: u64 = 16 * 1024 * 1024;
 
-const ALL: &str = "GET, HEAD, OPTIONS, POST";
+/// The methods of what can be read only.
+const READ: &str = "GET, HEAD, OPTIONS";
 
 impl Handler for Site {
-    async fn handle(&mut self, mut request: Request<'_>, response: Responder<'_>) -> Result {
+    async fn handle(&mut self, request: Request<'_>, response: Responder<'_>) -> Result {
         let (method, path) = (request.method(), request.path());
-        let Some(allowed) = allowed(path) else {
-            return match &mut self.files {
-                Some(files) => files.handle(request, response).await,
-                None if path == "*" => Ok(response.status(204).header("Allow", ALL)?.send("")?),
-                None => Ok(response.send(404, TEXT, "there is nothing here; see /\n")?),
-            };
+        let known = allowed(path);
+        let Some(allowed) = known.or_else(|| self.files.is_some().then_some(READ)) else {
+            return Ok(response.send(404, TEXT, "there is nothing here; see /\n")?);
         };
         match method {
             "OPTIONS" => return Ok(response.status(204).header("Allow", allowed)?.send("")?),
-            "HEAD" => {}
             method if allowed.split(", ").any(|other| other == method) => {}
             _ => {
                 let refusal = response.status(405).header("Allow", allowed)?;
                 return Ok(refusal.header("Content-Type", TEXT)?.send("see the field Allow\n")?);
             }
         }
-        match path {
-            "/" => match &mut self.files {
-                Some(files) if files.has_index().await => files.handle(request, response).await,
-                _ => Ok(response.send(200, "text/html; charset=utf-8", PAGE)?),
-            },
-            "/plaintext" => Ok(response.send(200, "text/plain", "Hello, World!")?),
-            "/json" => {
-                Ok(response.send(200, "application/json", r#"{"message":"Hello, World!"}"#)?)
+        match (path, &mut self.files) {
+            (path, Some(files)) if known.is_none() || path == "/" && files.has(path).await => {
+                files.handle(request, response).await
             }
-            "/echo" => echo(&mut request, response).await,
-            "/stream" => stream(request, response).await,
-            "/slow" => slow(request, response).await,
-            path => Ok(status(path, response)?),
+            (path, _) => answer(path, request, response).await,
         }
+    }
+}
+
+/// Answers a path that is known.
+async fn answer(path: &str, mut request: Request<'_>, response: Responder<'_>) -> Result {
+    match path {
+        "/" => Ok(response.send(200, "text/html; charset=utf-8", PAGE)?),
+        "/plaintext" => Ok(response.send(200, "text/plain", "Hello, World!")?),
+        "/json" => Ok(response.send(200, "application/json", r#"{"message":"Hello, World!"}"#)?),
+        "/echo" => echo(&mut request, response).await,
+        "/stream" => stream(request, response).await,
+        "/slow" => slow(request, response).await,
+        path => Ok(status(path, response)?),
     }
 }
 
@@ -94,9 +96,10 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The methods of one of the paths that are known.
 fn allowed(path: &str) -> Option<&'static str> {
     match path {
+        "*" => Some("GET, HEAD, OPTIONS, POST"), // asked for by OPTIONS alone
         "/echo" => Some("HEAD, OPTIONS, POST"),
-        "/" | "/plaintext" | "/json" | "/stream" | "/slow" => Some("GET, HEAD, OPTIONS"),
-        path if path.starts_with("/status/") => Some("GET, HEAD, OPTIONS"),
+        "/" | "/plaintext" | "/json" | "/stream" | "/slow" => Some(READ),
+        path if path.starts_with("/status/") => Some(READ),
         _ => None,
     }
 }
@@ -105,9 +108,12 @@ fn allowed(path: &str) -> Option<&'static str> {
 async fn echo(request: &mut Request<'_>, response: Responder<'_>) -> Result {
     let kind = request.header("content-type").unwrap_or(b"application/octet-stream");
     let len = request.body().len();
+    // A client may wait to be told to go on, and an answer would tell it not to.
+    let mut next = request.body().chunk().await?;
     let mut out = response.status(200).header("Content-Type", kind)?.stream(len)?;
-    while let Some(chunk) = request.body().chunk().await? {
+    while let Some(chunk) = next {
         out.write(chunk).await?;
+        next = request.body().chunk().await?;
     }
     Ok(out.finish()?)
 }

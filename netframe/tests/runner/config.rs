@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,6 +22,10 @@ impl Folder {
         fs::create_dir(&folder.0).unwrap();
         folder.write(config);
         folder
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Replaces the file.
@@ -129,7 +133,7 @@ fn unknown_words_are_refused_with_a_choice() {
     refuses(
         &echo("").replace("echo", "ehco"),
         "error: net.toml:2:12: unknown protocol `ehco`; did you mean `echo`? protocols: echo, \
-         discard, line-echo, chat, hello\n",
+         discard, line-echo, chat, http, hello\n",
     );
     refuses(
         &echo("[service.options]\nmax_length = 5"),

@@ -32,9 +32,15 @@ fn help_and_version_are_answers_and_not_errors() {
     assert_eq!(version.code, Some(0));
 
     let help = Program::start(&["serve", "--help"]).end();
-    for text in
-        [" echo ", " discard ", " hello ", " line-echo ", "delimiter=lf", "max_length=16384"]
-    {
+    for text in [
+        " echo ",
+        " discard ",
+        " hello ",
+        " http ",
+        " line-echo ",
+        "delimiter=lf",
+        "max_length=16384",
+    ] {
         assert!(help.stdout.contains(text), "{text}: {}", help.stdout);
     }
     assert_eq!(help.code, Some(0));
@@ -57,7 +63,7 @@ fn an_unknown_protocol_is_refused_with_a_choice() {
     refuses(
         &["ehco", "tcp://127.0.0.1:0"],
         "error: invalid value 'ehco' for '<PROTOCOL>': unknown protocol `ehco`; did you mean \
-         `echo`? protocols: echo, discard, line-echo, chat, hello\n",
+         `echo`? protocols: echo, discard, line-echo, chat, http, hello\n",
     );
 }
 

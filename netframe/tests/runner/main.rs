@@ -7,6 +7,7 @@ mod config;
 mod connect;
 mod datagrams;
 mod errors;
+mod http;
 mod inherited;
 mod program;
 mod protocols;

@@ -67,7 +67,7 @@ fn an_unfinished_line_that_is_too_long_ends_the_connection() {
 fn protocols_are_listed_and_described() {
     let list = Program::start(&["protocols"]).end();
     assert_eq!(list.code, Some(0));
-    for name in ["echo", "discard", "line-echo", "hello"] {
+    for name in ["echo", "discard", "line-echo", "chat", "http", "hello"] {
         let line = list.stdout.lines().find(|line| line.split(' ').next() == Some(name));
         assert!(line.is_some_and(|line| line.len() > 20), "{name}: {}", list.stdout);
     }

@@ -1,5 +1,6 @@
 //! The files of a folder, and none outside of it.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
@@ -24,40 +25,46 @@ impl Files {
     ///
     /// It is no folder, or cannot be read.
     pub(super) fn new(root: PathBuf) -> Result<Self, BoxError> {
-        let told = |error| format!("`root` is {}, which cannot be read: {error}", root.display());
-        let real = root.canonicalize().map_err(told)?;
+        let told =
+            |what: &str, do_: &str| format!("`root` is `{}`, which {what}; {do_}", root.display());
+        let real = root.canonicalize().map_err(|error| {
+            told(&format!("cannot be read: {error}"), "name a folder that is there and may be read")
+        })?;
         if !real.is_dir() {
-            return Err(format!("`root` is {}, which is no folder", root.display()).into());
+            return Err(told("is no folder", "name the folder that it is in").into());
         }
         let service = http::service(ServeDir::new(&real));
         Ok(Self { root: real, service })
     }
 
-    pub(super) async fn has_index(&self) -> bool {
-        tokio::fs::try_exists(self.root.join("index.html")).await.unwrap_or(false)
-    }
-
-    /// Whether what is asked for is below the root, wherever links lead.
-    async fn is_inside(&self, path: &str) -> bool {
-        let Ok(path) = percent_decode_str(path).decode_utf8() else { return false };
-        if path.contains('\0') {
+    /// Whether there is a file of this path, below the root wherever links lead. A folder is the file
+    /// `index.html` in it, and without the slash at its end a redirect.
+    pub(super) async fn has(&self, path: &str) -> bool {
+        let Ok(decoded) = percent_decode_str(path).decode_utf8() else { return false };
+        // A redirect to what begins with two slashes leads to another host.
+        if decoded.contains('\0') || decoded.starts_with("//") {
             return false;
         }
-        let path = self.root.join(Path::new(path.trim_start_matches('/')));
-        match tokio::fs::canonicalize(path).await {
-            Ok(real) => real.starts_with(&self.root),
-            Err(_) => false, // it is not there
+        let wanted = self.root.join(Path::new(decoded.trim_start_matches('/')));
+        match self.find(&wanted).await {
+            Some(found) if found.is_dir() && path.ends_with('/') => {
+                self.find(&wanted.join("index.html")).await.is_some_and(|index| index.is_file())
+            }
+            Some(found) => found.is_dir() || found.is_file(), // not a pipe, which would be waited for
+            None => false,
         }
+    }
+
+    /// What is there, if that is below the root.
+    async fn find(&self, path: &Path) -> Option<Metadata> {
+        let real = tokio::fs::canonicalize(path).await.ok()?;
+        if real.starts_with(&self.root) { tokio::fs::metadata(real).await.ok() } else { None }
     }
 }
 
 impl Handler for Files {
     async fn handle(&mut self, request: Request<'_>, response: Responder<'_>) -> Result {
-        if !matches!(request.method(), "GET" | "HEAD") {
-            let refusal = response.status(405).header("Allow", "GET, HEAD")?;
-            return Ok(refusal.header("Content-Type", TEXT)?.send("see the field Allow\n")?);
-        }
-        if !self.is_inside(request.path()).await {
+        if !self.has(request.path()).await {
             return Ok(response.send(404, TEXT, "there is no such file\n")?);
         }
         self.service.handle(request, response).await
