@@ -51,10 +51,11 @@ pages! {
     own_transports "../../docs/guide/own-transports.md"
     clients "../../docs/guide/clients.md"
     http "../../docs/guide/http.md"
+    forwarding "../../docs/guide/forwarding.md"
     configuration "../../docs/guide/configuration.md"
     observability "../../docs/guide/observability.md"
     straight_line "../../docs/guide/straight-line.md"
     coming_from_twisted "../../docs/guide/coming-from-twisted.md"
-    http "../../docs/http.md"
+    http_rules "../../docs/http.md"
     coming_from_asyncio_netty "../../docs/guide/coming-from-asyncio-netty.md"
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
-use netframe_core::Input;
+use netframe_core::{ConnectionId, Input};
 use tokio::sync::oneshot;
 
 use super::chunked::{ChunkedDecoder, Decoded};
@@ -39,6 +39,14 @@ impl Body {
     pub(super) fn streaming(reader: Reader) -> Self {
         let reader = Some(Box::new(reader));
         Self(Kind::Streaming(Streaming { reader, back: None, told_trailers: false }))
+    }
+
+    /// The connection from which it is read, if something of it is.
+    fn connection(&self) -> Option<ConnectionId> {
+        match &self.0 {
+            Kind::Streaming(streaming) => Some(streaming.reader.as_ref()?.input.handle().id()),
+            Kind::Empty | Kind::Whole(_) => None,
+        }
     }
 
     /// The next piece, never empty; `None` at the end. After an error the same error kind comes again.
@@ -199,14 +207,14 @@ impl Collected {
 #[derive(Debug, Default)]
 pub(super) struct Lent {
     body: Body,
-    /// Something of it is still to be read from the connection.
-    streams: bool,
+    /// The connection from which something of it is still to be read.
+    streams: Option<ConnectionId>,
     back: Option<oneshot::Receiver<Reader>>,
 }
 
 impl Lent {
     pub(super) fn new(body: Body) -> Self {
-        let streams = matches!(body.0, Kind::Streaming(_));
+        let streams = body.connection();
         Self { body, streams, back: None }
     }
 
@@ -230,9 +238,12 @@ impl Lent {
         if let Some(back) = back {
             return BodyEnd::Elsewhere(back);
         }
+        if streams.is_none() {
+            return BodyEnd::Whole;
+        }
+        let is_own = body.connection() == streams;
         match &mut body.0 {
-            _ if !streams => BodyEnd::Whole,
-            Kind::Streaming(Streaming { reader, back: None, .. }) => {
+            Kind::Streaming(Streaming { reader, back: None, .. }) if is_own => {
                 reader.take().map_or(BodyEnd::Lost, BodyEnd::Back)
             }
             _ => BodyEnd::Lost,

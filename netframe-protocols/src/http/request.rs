@@ -83,9 +83,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Whether the client asks to go on with another protocol, and names this one; not in a request that
-    /// has a body: see
-    /// [`Responder::upgrade`](super::Responder::upgrade).
+    /// Whether the client asks to go on with another protocol, and names this one: see
+    /// [`Responder::upgrade`](super::Responder::upgrade). A request that has a body asks for none.
     pub fn asks_for_upgrade(&self, protocol: &str) -> bool {
         self.head.wants_upgrade
             && self.headers().any(|(name, value)| {

@@ -1,9 +1,10 @@
 //! Bodies of requests: lengths, chunks, trailers, what nobody reads, `100 Continue`.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use netframe_core::{Limits, Result};
-use netframe_protocols::http::{Handler, HttpOptions, Request, Responder};
+use netframe_protocols::http::{Body, Handler, HttpOptions, Request, Responder};
 
 use crate::requests::ok;
 use crate::world::World;
@@ -229,4 +230,26 @@ async fn a_body_that_is_taken_away_is_not_read_as_a_request() {
     let head = "POST /elsewhere HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
     let answer = world.ask_split(format!("{head}hello{NEXT}").as_bytes()).await;
     assert_eq!(answer, ok("done").repeat(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_another_connection_is_not_taken_for_its_own() {
+    /// Puts the body of the last request in the place of this one's.
+    #[derive(Clone, Default)]
+    struct Swap(Arc<Mutex<Body>>);
+
+    impl Handler for Swap {
+        async fn handle(&mut self, mut request: Request<'_>, response: Responder<'_>) -> Result {
+            std::mem::swap(request.body(), &mut self.0.lock().unwrap());
+            response.send(200, "text/plain", "done")?;
+            Ok(())
+        }
+    }
+
+    let world = World::with(HttpOptions::default(), Limits::default(), Swap::default()).await;
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+    for _ in 0..2 {
+        let answer = world.ask(&[head.as_bytes(), b"hello", NEXT.as_bytes()]).await;
+        assert_eq!(answer, ok("done"));
+    }
 }
