@@ -321,7 +321,7 @@ impl Slow {
 
     fn trickle(&mut self) -> io::Result<()> {
         const HEAD: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: ";
-        // It asks for an answer all the time, as the end of a connection is seen first by a read.
+        // First, as a write to what was closed would lose the answer that came ahead of that.
         let mut some = [0; 1024];
         match self.stream.read(&mut some) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
