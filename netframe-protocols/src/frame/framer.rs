@@ -32,8 +32,8 @@ pub trait Framer: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What arrived is no frame, or a longer one than is taken; told as soon as that is certain, and
-    /// again at each further call. [`Frames`](super::Frames) blames the peer for it.
+    /// What arrived is no frame, or a longer one than is taken; told no later than its prefix is
+    /// whole, or a byte is there that cannot be, and again at each further call. [`Frames`](super::Frames) blames the peer for it.
     fn next_frame(&mut self, data: &[u8]) -> Result<Option<Frame>, FrameError>;
 
     /// Hands `frame` with its borders to `write`, as parts that belong together.

@@ -5,6 +5,7 @@
 
 mod chat;
 mod datagrams;
+mod frames;
 mod lines;
 mod peer;
 mod simple;
@@ -26,6 +27,7 @@ const LONG: Duration = Duration::from_secs(600);
 fn a_seed_tells_all_that_happens() {
     replays(chat::room);
     replays(datagrams::echoes);
+    replays(frames::answered);
     replays(lines::answered);
     replays(simple::echoes);
     replays(simple::discards);
