@@ -1,5 +1,7 @@
 //! The protocols that netframe itself has.
 
+mod frames;
+
 use super::registry::{Entry, Memory, Registry};
 use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::line::{LineOptions, line_echo};
@@ -21,6 +23,7 @@ pub(super) fn add_to(registry: &mut Registry) {
                 limits.max_pending = limits.max_pending.max(unfinished);
             }),
     );
+    frames::add_to(registry);
     let about = "rooms, nicknames and history, in lines; two `nc` windows will do";
     registry.add(
         Entry::new("chat", about, |options: ChatOptions| Ok(chat(options)?))

@@ -64,6 +64,35 @@ fn an_unfinished_line_that_is_too_long_ends_the_connection() {
 }
 
 #[test]
+fn frames_are_returned_as_their_options_say() {
+    let serve = |protocol: &str, settings: &[&str]| {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let args: Vec<_> = [protocol, "tcp://127.0.0.1:0"].into_iter().chain(settings).collect();
+        Program::serve(&args)
+    };
+    let server = serve("netstring-echo", &[]);
+    assert_eq!(server.ask(b"5:hello,0:,3:cut"), b"5:hello,0:,");
+    assert_eq!(server.ask(b"1:a,05:hello,1:b,"), b"1:a,", "ended by the leading zero");
+    // `max_pending` is raised to what such a frame needs.
+    let longest = [b"100000:", &[b'x'; 100_000][..], b","].concat();
+    assert_eq!(server.ask(&longest), longest);
+    assert_eq!(server.ask(b"0:,100001:"), b"0:,");
+
+    assert_eq!(serve("int8-echo", &[]).ask(b"\x03abc\0\x02d"), b"\x03abc\0");
+    let server = serve("int8-echo", &["max_length=3"]);
+    assert_eq!(server.ask(b"\x03abc\x04abcd\0"), b"\x03abc");
+    assert_eq!(serve("int16-echo", &[]).ask(b"\0\x03abc\0\0\0"), b"\0\x03abc\0\0");
+    let server = serve("int16-echo", &["endian=little"]);
+    assert_eq!(server.ask(b"\x03\0abc\0\0\0"), b"\x03\0abc\0\0");
+    assert_eq!(serve("int32-echo", &[]).ask(b"\0\0\0\x03abc\0\0\0\x04a"), b"\0\0\0\x03abc");
+    let server = serve("int32-echo", &["endian=little", "max_length=3"]);
+    assert_eq!(server.ask(b"\x03\0\0\0abc\x04\0\0\0abcd"), b"\x03\0\0\0abc");
+    let long = [&[0xac, 2][..], &[7; 300]].concat();
+    let server = serve("varint-echo", &[]);
+    assert_eq!(server.ask(&[&long[..], b"\x01a\x80\0"].concat()), [&long[..], b"\x01a"].concat());
+}
+
+#[test]
 fn protocols_are_listed_and_described() {
     let list = Program::start(&["protocols"]).end();
     assert_eq!(list.code, Some(0));
