@@ -6,6 +6,9 @@
 //! | `echo` | [`Echo`]: returns what arrives | streams, datagrams |
 //! | `discard` | [`Discard`]: drops what arrives | streams, datagrams |
 //! | `hello` | [`Hello`]: one greeting, then the end | streams, datagrams |
+//! | `daytime`, `time` | [`daytime()`], [`time()`]: the time as text, or in seconds | streams, datagrams |
+//! | `qotd` | [`qotd()`]: the quote of the day | streams |
+//! | `chargen` | [`Chargen`]: characters without end | streams |
 //! | [`line`](mod@line) | [`Lines`](line::Lines): lines to a [`LineProtocol`](line::LineProtocol), either side | streams |
 //! | [`frame`](mod@frame) | [`Frames`](frame::Frames): netstrings, length prefixes and other frames to a [`FrameProtocol`](frame::FrameProtocol), either side | streams |
 //! | [`chat`](mod@chat) | [`Chat`](chat::Chat): rooms, nicknames and history, for terminals | streams |
@@ -19,6 +22,8 @@
 //! # }
 //! ```
 
+mod answer;
+mod chargen;
 pub mod chat;
 mod discard;
 mod echo;
@@ -28,6 +33,8 @@ pub mod fuzz;
 mod hello;
 pub mod line;
 
+pub use self::answer::{QotdError, QotdOptions, daytime, qotd, time};
+pub use self::chargen::{Chargen, chargen};
 pub use self::discard::{Discard, discard};
 pub use self::echo::{Echo, echo};
 pub use self::hello::{GREETING, Hello, hello};

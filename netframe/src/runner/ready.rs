@@ -5,7 +5,7 @@ mod frames;
 use super::registry::{Entry, Memory, Registry};
 use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::line::{LineOptions, line_echo};
-use crate::protocols::{discard, echo, hello};
+use crate::protocols::{QotdOptions, chargen, daytime, discard, echo, hello, qotd, time};
 
 /// Adds them all.
 pub(super) fn add_to(registry: &mut Registry) {
@@ -42,4 +42,11 @@ pub(super) fn add_to(registry: &mut Registry) {
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));
+    registry.add(Entry::plain("chargen", "sends characters for as long as they are read", chargen));
+    registry.add(Entry::plain("daytime", "tells the date and time as text", daytime));
+    registry.add(Entry::plain("time", "tells the seconds since 1900 as four bytes", time));
+    registry.add(
+        Entry::new("qotd", "tells the quote of the day", |options: QotdOptions| Ok(qotd(options)?))
+            .option("quotes", "one for each day in turn, of at most 510 bytes"),
+    );
 }

@@ -93,10 +93,31 @@ fn frames_are_returned_as_their_options_say() {
 }
 
 #[test]
+fn small_services_answer_whoever_connects() {
+    let server = Program::serve(&["daytime", "tcp://127.0.0.1:0"]);
+    let text = String::from_utf8(server.ask(b"")).unwrap();
+    assert!(text.len() == 31 && text.ends_with(" GMT\r\n"), "{text}");
+
+    let server = Program::serve(&["time", "tcp://127.0.0.1:0"]);
+    assert_eq!(server.ask(b"is not read").len(), 4);
+
+    let server = Program::serve(&["qotd", "tcp://127.0.0.1:0"]);
+    assert_eq!(server.ask(b""), b"It has to work. (RFC 1925)\r\n");
+    let quotes = ["--set", "quotes=['So it goes.']"];
+    let server = Program::serve(&[&["qotd", "tcp://127.0.0.1:0"], &quotes[..]].concat());
+    assert_eq!(server.ask(b""), b"So it goes.\r\n");
+
+    let server = Program::serve(&["chargen", "tcp://127.0.0.1:0"]);
+    let mut line = [0; 74];
+    server.connect().read_exact(&mut line).unwrap();
+    assert!(line.starts_with(b" !\"#") && line.ends_with(b"fg\r\n"), "{line:?}");
+}
+
+#[test]
 fn protocols_are_listed_and_described() {
     let list = Program::start(&["protocols"]).end();
     assert_eq!(list.code, Some(0));
-    for name in ["echo", "discard", "line-echo", "hello"] {
+    for name in ["echo", "discard", "line-echo", "netstring-echo", "hello", "qotd"] {
         let line = list.stdout.lines().find(|line| line.split(' ').next() == Some(name));
         assert!(line.is_some_and(|line| line.len() > 20), "{name}: {}", list.stdout);
     }
