@@ -97,8 +97,11 @@ fn fuzz_long_framers() {
     }
 }
 
+/// A corpus, and what is fuzzed with it.
+type Target = (&'static str, Box<dyn Fn(&[u8])>);
+
 /// Each framer with a corpus of its own.
-fn framers() -> [(&'static str, Box<dyn Fn(&[u8])>); 5] {
+fn framers() -> [Target; 5] {
     let (netstring, int8, varint) = (netstring(), int8(), varint());
     let (int16, int32) = (int16(Endian::Big), int32(Endian::Little));
     [
