@@ -8,6 +8,7 @@
 //! | `reconnecting_client.rs` | a client that stays connected, through restarts of its server |
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
 //! | `key_value_store.rs` | one store for all connections, bounded, with errors as answers |
+//! | `framed.rs` | frames: a server and its client that speak in netstrings |
 //! | `straight_line.rs` | a dialogue from top to bottom, instead of callbacks |
 //! | `mailbox.rs` | typed messages from a thread to connections, and what a slow one misses |
 //! | `shoutd.rs` | a program that serves one's own protocol from a configuration file |
@@ -42,6 +43,7 @@ pages! {
     introduction "../../docs/introduction.md"
     first_server "../../docs/guide/first-server.md"
     own_protocol "../../docs/guide/own-protocol.md"
+    framing "../../docs/guide/framing.md"
     transports "../../docs/guide/transports.md"
     back_pressure "../../docs/guide/back-pressure.md"
     broadcast "../../docs/guide/broadcast.md"

@@ -106,6 +106,13 @@ async fn key_value_store_keeps_what_one_connection_sets_for_the_next() {
 }
 
 #[tokio::test]
+async fn framed_answers_its_client_and_ends() {
+    let mut framed = Example::run("framed", &[ANY_PORT]);
+    framed.listening().await;
+    assert_eq!(framed.rest().await, "2+40 = 42\n7+x: not two numbers\n");
+}
+
+#[tokio::test]
 async fn straight_line_plays_until_the_number_is_guessed() {
     let mut game = Example::run("straight_line", &[ANY_PORT]);
     let addr = game.listening().await;

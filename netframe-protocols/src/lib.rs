@@ -7,8 +7,11 @@
 //! | `forward` | [`PortForward`]: to another endpoint and back | streams, datagrams |
 //! | `discard` | [`Discard`]: drops what arrives | streams, datagrams |
 //! | `hello` | [`Hello`]: one greeting, then the end | streams, datagrams |
+//! | `daytime`, `time` | [`daytime()`], [`time()`]: the time as text, or in seconds | streams, datagrams |
+//! | `qotd` | [`qotd()`]: the quote of the day | streams |
+//! | `chargen` | [`Chargen`]: characters without end | streams |
 //! | [`line`](mod@line) | [`Lines`](line::Lines): lines to a [`LineProtocol`](line::LineProtocol), either side | streams |
-//! | `http` | `Http`: HTTP/1.1 to a `Handler`, the server's side | streams |
+//! | [`frame`](mod@frame) | [`Frames`](frame::Frames): netstrings, length prefixes and other frames to a [`FrameProtocol`](frame::FrameProtocol), either side | streams |
 //! | [`socks5`](mod@socks5) | [`Socks5`](socks5::Socks5): the proxy's side of SOCKS 5 | streams |
 //! | [`chat`](mod@chat) | [`Chat`](chat::Chat): rooms, nicknames and history, for terminals | streams |
 //! | [`http`](mod@http) | [`Http`](http::Http): HTTP/1.1 to a [`Handler`](http::Handler), or to a tower service | streams |
@@ -32,10 +35,13 @@
 //! # }
 //! ```
 
+mod answer;
+mod chargen;
 pub mod chat;
 mod discard;
 mod echo;
 mod forward;
+pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 mod hello;
@@ -44,6 +50,8 @@ pub mod http;
 pub mod line;
 pub mod socks5;
 
+pub use self::answer::{QotdError, QotdOptions, daytime, qotd, time};
+pub use self::chargen::{Chargen, chargen};
 pub use self::discard::{Discard, discard};
 pub use self::echo::{Echo, echo};
 pub use self::forward::{Forward, PortForward};

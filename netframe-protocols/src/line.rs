@@ -44,6 +44,7 @@ use netframe_core::{CloseReason, Needs, Protocol, Result, Transport};
 pub use self::echo::{LineEcho, line_echo};
 pub use self::error::LineError;
 pub use self::framer::LineFramer;
+pub(crate) use self::framer::ends_early;
 pub use self::options::{DEFAULT_MAX_LENGTH, Delimiter, LineOptions, LineOptionsError};
 pub use self::protocol::LineProtocol;
 pub use self::transport::LineTransport;

@@ -1,9 +1,12 @@
 //! Every framer keeps the promises of a codec, and so do codecs that others wrote.
 
+use std::ops::Range;
+
 use netframe_core::Result;
 use netframe_core::bytes::{Buf, Bytes, BytesMut};
 use netframe_core::fuzz::{explore, replay};
 use netframe_core::testing::conformance::{Conformance, FnCodec, Property};
+use netframe_protocols::frame::{Delimited, Endian, Fixed, Framer, LengthPrefix, Prefixed};
 use netframe_protocols::line::{Delimiter, LineError, LineFramer, LineOptions};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -44,6 +47,79 @@ const LF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-lf");
 const CRLF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-crlf");
 
 #[test]
+fn netstrings() {
+    netstring().check();
+}
+
+#[test]
+fn int_prefixes() {
+    int8().check();
+    int16(Endian::Big).check();
+    int16(Endian::Little).check();
+    int32(Endian::Big).check();
+    int32(Endian::Little).check();
+}
+
+#[test]
+fn varints() {
+    varint().check();
+}
+
+#[test]
+fn delimiters() {
+    let framer = Delimited::new(DELIMITER, MAX_LENGTH).expect("both are more than nothing");
+    frames(framer, 0..100)
+        .long(vec![b'x'; MAX_LENGTH])
+        .oversize("", b'x', MAX_LENGTH + 16)
+        .rejects([&[b'x'; MAX_LENGTH + 1][..], DELIMITER].concat())
+        .refuses([b"one", DELIMITER, b"two"].concat())
+        .check();
+}
+
+#[test]
+fn fixed_lengths() {
+    let framer = Fixed::new(64).expect("it is more than nothing");
+    frames(framer, 64..65).refuses(vec![0; 63]).refuses(vec![0; 65]).check();
+}
+
+#[test]
+fn known_bytes_to_framers() {
+    for (corpus, fuzz) in framers() {
+        replay(corpus, fuzz);
+    }
+}
+
+#[test]
+#[ignore = "as long as `FUZZ_SECONDS` says"]
+fn fuzz_long_framers() {
+    for (corpus, fuzz) in framers() {
+        explore(corpus, fuzz);
+    }
+}
+
+/// A corpus, and what is fuzzed with it.
+type Target = (&'static str, Box<dyn Fn(&[u8])>);
+
+/// Each framer with a corpus of its own.
+fn framers() -> [Target; 5] {
+    let (netstring, int8, varint) = (netstring(), int8(), varint());
+    let (int16, int32) = (int16(Endian::Big), int32(Endian::Little));
+    [
+        (NETSTRING, Box::new(move |input| netstring.fuzz(input))),
+        (INT8, Box::new(move |input| int8.fuzz(input))),
+        (INT16, Box::new(move |input| int16.fuzz(input))),
+        (INT32, Box::new(move |input| int32.fuzz(input))),
+        (VARINT, Box::new(move |input| varint.fuzz(input))),
+    ]
+}
+
+const NETSTRING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-netstring");
+const INT8: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-int8");
+const INT16: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-int16");
+const INT32: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-int32");
+const VARINT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/codec-varint");
+
+#[test]
 fn lines_of_tokio_util() {
     let lines = || LinesCodec::new_with_max_length(MAX_LENGTH);
     Conformance::new(lines, "[a-zé ]{0,100}")
@@ -81,6 +157,84 @@ fn chunks_are_no_frames() {
          items: ([b\"\\0\", b\"\\0\"], [1])\n  wire: 2 bytes, b\"\\x00\\x00\"\n  \
          split: none, all at once"
     );
+}
+
+const DELIMITER: &[u8] = b"\x00\xff";
+
+fn netstring() -> Conformance<impl Strategy<Value = Vec<u8>>, BytesMut> {
+    let conformance = prefixed(Prefixed::netstring(), MAX_LENGTH, "301:");
+    conformance.rejects("03:abc,").rejects("2:abc,").rejects(":").rejects("-1:,")
+}
+
+fn varint() -> Conformance<impl Strategy<Value = Vec<u8>>, BytesMut> {
+    prefixed(Prefixed::varint(), MAX_LENGTH, [0xad, 2]).rejects(b"\x80\0").rejects([0xff; 10])
+}
+
+fn int8() -> Conformance<impl Strategy<Value = Vec<u8>>, BytesMut> {
+    prefixed(Prefixed::int8(), 200, [201]).refuses(vec![0; 256])
+}
+
+fn int16(endian: Endian) -> Conformance<impl Strategy<Value = Vec<u8>>, BytesMut> {
+    let start = match endian {
+        Endian::Big => 301_u16.to_be_bytes(),
+        Endian::Little => 301_u16.to_le_bytes(),
+    };
+    prefixed(Prefixed::int16(endian), MAX_LENGTH, start).refuses(vec![0; 65_536])
+}
+
+fn int32(endian: Endian) -> Conformance<impl Strategy<Value = Vec<u8>>, BytesMut> {
+    let start = match endian {
+        Endian::Big => 301_u32.to_be_bytes(),
+        Endian::Little => 301_u32.to_le_bytes(),
+    };
+    prefixed(Prefixed::int32(endian), MAX_LENGTH, start).rejects([255; 4])
+}
+
+/// A framer with a limit, and the prefix of a frame that is one byte longer.
+fn prefixed<L: LengthPrefix + Clone>(
+    framer: Prefixed<L>,
+    max_length: usize,
+    start: impl AsRef<[u8]>,
+) -> Conformance<impl Strategy<Value = Vec<u8>>, BytesMut> {
+    let framer = framer.with_max_length(max_length).expect("the prefix takes so much");
+    frames(framer, 0..100)
+        .long(vec![b'x'; max_length])
+        .oversize(&start, b'x', max_length + 16)
+        .rejects(&start)
+}
+
+/// A [`Framer`] as a codec, with a strategy for frames of these lengths.
+fn frames(
+    framer: impl Framer + Clone,
+    lengths: Range<usize>,
+) -> Conformance<impl Strategy<Value = Vec<u8>>, BytesMut> {
+    let frame = vec(any::<u8>(), lengths).prop_map(|mut frame| {
+        // Nothing else ends with it, either.
+        frame.iter_mut().filter(|byte| **byte == DELIMITER[0]).for_each(|byte| *byte = 1);
+        frame
+    });
+    Conformance::new(
+        move || FnCodec::new(framer.clone(), next_frame, frame_at_eof, encode_frame),
+        frame,
+    )
+}
+
+fn next_frame<F: Framer>(framer: &mut F, data: &mut BytesMut) -> Result<Option<BytesMut>> {
+    Ok(framer.next_frame(data)?.map(|frame| {
+        let mut wire = data.split_to(frame.wire_length);
+        wire.truncate(frame.payload.end);
+        wire.split_off(frame.payload.start)
+    }))
+}
+
+fn frame_at_eof<F: Framer>(framer: &mut F, rest: &mut BytesMut) -> Result<Option<BytesMut>> {
+    let frame = next_frame(framer, rest)?;
+    if frame.is_none() && !rest.is_empty() { Err("half a frame".into()) } else { Ok(frame) }
+}
+
+fn encode_frame<F: Framer>(framer: &mut F, frame: Vec<u8>, out: &mut BytesMut) -> Result {
+    let mut write = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+    Ok(framer.encode(&frame, &mut write)?)
 }
 
 /// A [`LineFramer`] as a codec, with a strategy for its lines.

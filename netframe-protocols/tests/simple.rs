@@ -1,11 +1,11 @@
-//! Echo, discard and hello, without a network and behind real servers.
+//! Echo, discard, hello and chargen, without a network and behind real servers.
 
 use std::time::Duration;
 
-use netframe_core::testing::{Harness, replay};
+use netframe_core::testing::{Harness, replay, serve};
 use netframe_core::transport::mem::MemNetwork;
-use netframe_core::{CloseKind, Factory, Result, Server, Side, Transport};
-use netframe_protocols::{Discard, Echo, GREETING, Hello, discard, echo, hello};
+use netframe_core::{CloseKind, Factory, Limits, Result, Server, Side, Transport};
+use netframe_protocols::{Discard, Echo, GREETING, Hello, chargen, discard, echo, hello};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::TcpStream;
 
@@ -49,6 +49,42 @@ fn hello_has_no_greeting_for_a_silent_peer() {
     let transcript = replay(b"", || Hello);
     assert_eq!(transcript.written, b"");
     assert_eq!(transcript.ended, Some((Side::Peer, CloseKind::Eof)));
+}
+
+#[tokio::test]
+async fn chargen_sends_lines_until_nobody_reads_them() -> Result {
+    let (mut peer, connection) = serve(chargen(), Limits::default());
+    peer.write_all(b"is thrown away").await?;
+    let mut lines = vec![0; 74 * 1000];
+    peer.read_exact(&mut lines).await?;
+    let lines: Vec<_> = lines.chunks(74).collect();
+    // As RFC 864 shows it.
+    assert_eq!(
+        lines[0],
+        b" !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefg\r\n"
+    );
+    assert_eq!(
+        lines[24],
+        b"89:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~ \r\n"
+    );
+    assert_eq!(lines[95..190], lines[..95]);
+    drop(peer);
+    assert_eq!(connection.closed().await.kind(), CloseKind::Reset);
+    Ok(())
+}
+
+#[tokio::test]
+async fn chargen_ends_in_a_drain() -> Result {
+    let network = MemNetwork::new();
+    let builder = Server::builder(chargen()).network(network.clone());
+    let server = builder.listen("mem://chargen")?.bind().await?;
+    let mut peer = network.connect("chargen").await?;
+    peer.read_exact(&mut [0; 1000]).await?;
+    let read = async move { peer.read_to_end(&mut Vec::new()).await }; // then it closes, too
+    let (report, read) = tokio::join!(server.shutdown(Duration::from_secs(60)), read);
+    read?;
+    assert_eq!((report.drained, report.aborted), (1, 0));
+    Ok(())
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ impl LineFramer {
 
 /// Whether `line` followed by `delimiter` ends before that delimiter: it contains one, or its last
 /// bytes and the first ones of the delimiter make one (`-` before `--`).
-pub(super) fn ends_early(line: &[u8], delimiter: &[u8]) -> bool {
+pub(crate) fn ends_early(line: &[u8], delimiter: &[u8]) -> bool {
     let contains = match delimiter {
         &[byte] => memchr(byte, line).is_some(),
         bytes => memmem::find(line, bytes).is_some(),

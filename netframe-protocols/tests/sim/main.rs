@@ -5,6 +5,7 @@
 
 mod chat;
 mod datagrams;
+mod frames;
 #[cfg(feature = "http")]
 mod http;
 mod lines;
@@ -28,6 +29,7 @@ const LONG: Duration = Duration::from_secs(600);
 fn a_seed_tells_all_that_happens() {
     replays(chat::room);
     replays(datagrams::echoes);
+    replays(frames::answered);
     #[cfg(feature = "http")]
     replays(http::answered);
     replays(lines::answered);

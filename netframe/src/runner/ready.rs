@@ -1,5 +1,7 @@
 //! The protocols that netframe itself has.
 
+mod frames;
+
 use serde::{Deserialize, Serialize};
 
 use super::registry::{Entry, Memory, Registry};
@@ -8,7 +10,9 @@ use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::http::refusal;
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::socks5::{Socks5Options, socks5};
-use crate::protocols::{PortForward, discard, echo, hello};
+use crate::protocols::{
+    PortForward, QotdOptions, chargen, daytime, discard, echo, hello, qotd, time,
+};
 use crate::{BoxError, Endpoint, Limits, Timeout};
 
 /// Adds them all.
@@ -27,6 +31,7 @@ pub(super) fn add_to(registry: &mut Registry) {
                 limits.max_pending = limits.max_pending.max(unfinished);
             }),
     );
+    frames::add_to(registry);
     let about = "rooms, nicknames and history, in lines; two `nc` windows will do";
     registry.add(
         Entry::new("chat", about, |options: ChatOptions| Ok(chat(options)?))
@@ -75,6 +80,13 @@ pub(super) fn add_to(registry: &mut Registry) {
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));
+    registry.add(Entry::plain("chargen", "sends characters for as long as they are read", chargen));
+    registry.add(Entry::plain("daytime", "tells the date and time as text", daytime));
+    registry.add(Entry::plain("time", "tells the seconds since 1900 as four bytes", time));
+    registry.add(
+        Entry::new("qotd", "tells the quote of the day", |options: QotdOptions| Ok(qotd(options)?))
+            .option("quotes", "one for each day in turn, of at most 510 bytes"),
+    );
 }
 
 /// The options of `port-forward`.

@@ -133,7 +133,8 @@ fn unknown_words_are_refused_with_a_choice() {
     refuses(
         &echo("").replace("echo", "ehco"),
         "error: net.toml:2:12: unknown protocol `ehco`; did you mean `echo`? protocols: echo, \
-         discard, line-echo, chat, http, hello\n",
+         discard, line-echo, netstring-echo, int8-echo, int16-echo, int32-echo, varint-echo, chat, \
+         http, port-forward, socks5, hello, chargen, daytime, time, qotd\n",
     );
     refuses(
         &echo("[service.options]\nmax_length = 5"),
@@ -324,6 +325,11 @@ fn settings_that_contradict_each_other_are_refused() {
             .replace("echo", "line-echo"),
         "error: net.toml:5:8: limit `max_pending` is \"64KiB\", and `line-echo` needs \"100001\" \
          with these options; raise it, or leave it out\n",
+    );
+    refuses(
+        &echo("limits.max_pending = '64KiB'").replace("echo", "netstring-echo"),
+        "error: net.toml:4:8: limit `max_pending` is \"64KiB\", and `netstring-echo` needs \
+         \"100008\" with these options; raise it, or leave it out\n",
     );
 }
 

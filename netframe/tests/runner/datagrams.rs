@@ -138,6 +138,30 @@ fn protocols_that_need_streams_are_refused() {
 }
 
 #[test]
+fn what_would_answer_a_forged_sender_with_more_needs_a_stream() {
+    for protocol in ["chargen", "qotd"] {
+        let end = Program::start(&["serve", protocol, "udp://127.0.0.1:0"]).end();
+        assert_eq!(end.code, Some(2), "{protocol}");
+        assert!(
+            end.stderr.ends_with("but the protocol needs a stream; use tcp://\n"),
+            "{protocol}"
+        );
+    }
+}
+
+#[test]
+fn a_datagram_asks_for_the_time() {
+    let server = Program::serve(&["time", "udp://127.0.0.1:0"]);
+    let peer = peer(server.addrs[0]);
+    // Nobody is sent more than three times what it sent, until it has sent twice.
+    peer.send(b"").unwrap();
+    peer.send(b"").unwrap();
+    let mut answer = [0; 5];
+    assert_eq!(peer.recv(&mut answer).unwrap(), 4);
+    assert_eq!(peer.recv(&mut answer).unwrap(), 4);
+}
+
+#[test]
 fn sockets_of_every_kind_are_taken_over() {
     let serve = |socket: OwnedFd| {
         let server = Program::start_by(AS_3, &["serve", "echo", "fd://3"], |c| c.stdin(socket));

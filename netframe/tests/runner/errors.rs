@@ -63,7 +63,9 @@ fn an_unknown_protocol_is_refused_with_a_choice() {
     refuses(
         &["ehco", "tcp://127.0.0.1:0"],
         "error: invalid value 'ehco' for '<PROTOCOL>': unknown protocol `ehco`; did you mean \
-         `echo`? protocols: echo, discard, line-echo, chat, http, hello\n",
+         `echo`? protocols: echo, discard, line-echo, netstring-echo, int8-echo, int16-echo, \
+         int32-echo, varint-echo, chat, http, port-forward, socks5, hello, chargen, daytime, time, \
+         qotd\n",
     );
 }
 
@@ -88,6 +90,32 @@ fn options_are_refused_by_name() {
         "error: invalid value 'max_length' for '--set <KEY=VALUE>': expected KEY=",
     );
     refuses("=1", "error: invalid value '=1' for '--set <KEY=VALUE>': expected KEY=VALUE");
+}
+
+#[test]
+fn options_of_frames_are_refused_by_name() {
+    let refuses = |protocol: &str, setting: &str, error: &str| {
+        refuses(&[protocol, "tcp://127.0.0.1:0", "--set", setting], error);
+    };
+    refuses(
+        "int8-echo",
+        "max_length=256",
+        "error: invalid value of option `max_length`: `max_length` is 256, and the prefix takes at \
+         most 255; lower it\n",
+    );
+    refuses(
+        "netstring-echo",
+        "max_length=0",
+        "error: invalid value of option `max_length`: `max_length` is 0; set the bytes that a frame \
+         may have, such as 100000\n",
+    );
+    refuses(
+        "int16-echo",
+        "endian=middle",
+        "error: invalid value of option `endian`: unknown variant `middle`, expected `big` or \
+         `little`\n",
+    );
+    refuses("int8-echo", "endian=big", "error: unknown option `endian` of `int8-echo`; ");
 }
 
 #[test]

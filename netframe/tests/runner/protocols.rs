@@ -64,10 +64,62 @@ fn an_unfinished_line_that_is_too_long_ends_the_connection() {
 }
 
 #[test]
+fn frames_are_returned_as_their_options_say() {
+    let serve = |protocol: &str, settings: &[&str]| {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let args: Vec<_> = [protocol, "tcp://127.0.0.1:0"].into_iter().chain(settings).collect();
+        Program::serve(&args)
+    };
+    let server = serve("netstring-echo", &[]);
+    assert_eq!(server.ask(b"5:hello,0:,3:cut"), b"5:hello,0:,");
+    assert_eq!(server.ask(b"1:a,05:hello,1:b,"), b"1:a,", "ended by the leading zero");
+    // `max_pending` is raised to what such a frame needs.
+    let longest = [b"100000:", &[b'x'; 100_000][..], b","].concat();
+    assert_eq!(server.ask(&longest), longest);
+    assert_eq!(server.ask(b"0:,100001:"), b"0:,");
+
+    assert_eq!(serve("int8-echo", &[]).ask(b"\x03abc\0\x02d"), b"\x03abc\0");
+    let server = serve("int8-echo", &["max_length=3"]);
+    assert_eq!(server.ask(b"\x03abc\x04abcd\0"), b"\x03abc");
+    assert_eq!(serve("int16-echo", &[]).ask(b"\0\x03abc\0\0\0"), b"\0\x03abc\0\0");
+    let server = serve("int16-echo", &["endian=little"]);
+    assert_eq!(server.ask(b"\x03\0abc\0\0\0"), b"\x03\0abc\0\0");
+    assert_eq!(serve("int32-echo", &[]).ask(b"\0\0\0\x03abc\0\0\0\x04a"), b"\0\0\0\x03abc");
+    let server = serve("int32-echo", &["endian=little", "max_length=3"]);
+    assert_eq!(server.ask(b"\x03\0\0\0abc\x04\0\0\0abcd"), b"\x03\0\0\0abc");
+    let long = [&[0xac, 2][..], &[7; 300]].concat();
+    let server = serve("varint-echo", &[]);
+    assert_eq!(server.ask(&[&long[..], b"\x01a\x80\0"].concat()), [&long[..], b"\x01a"].concat());
+}
+
+#[test]
+fn small_services_answer_whoever_connects() {
+    let server = Program::serve(&["daytime", "tcp://127.0.0.1:0"]);
+    let text = String::from_utf8(server.ask(b"")).unwrap();
+    assert!(text.len() == 31 && text.ends_with(" GMT\r\n"), "{text}");
+
+    let server = Program::serve(&["time", "tcp://127.0.0.1:0"]);
+    assert_eq!(server.ask(b"is not read").len(), 4);
+
+    let server = Program::serve(&["qotd", "tcp://127.0.0.1:0"]);
+    assert_eq!(server.ask(b""), b"It has to work. (RFC 1925)\r\n");
+    let quotes = ["--set", "quotes=['So it goes.']"];
+    let server = Program::serve(&[&["qotd", "tcp://127.0.0.1:0"], &quotes[..]].concat());
+    assert_eq!(server.ask(b""), b"So it goes.\r\n");
+
+    let server = Program::serve(&["chargen", "tcp://127.0.0.1:0"]);
+    let mut line = [0; 74];
+    server.connect().read_exact(&mut line).unwrap();
+    assert!(line.starts_with(b" !\"#") && line.ends_with(b"fg\r\n"), "{line:?}");
+}
+
+#[test]
 fn protocols_are_listed_and_described() {
     let list = Program::start(&["protocols"]).end();
     assert_eq!(list.code, Some(0));
-    for name in ["echo", "discard", "line-echo", "chat", "http", "hello"] {
+    let names =
+        ["echo", "discard", "line-echo", "netstring-echo", "chat", "http", "socks5", "qotd"];
+    for name in names {
         let line = list.stdout.lines().find(|line| line.split(' ').next() == Some(name));
         assert!(line.is_some_and(|line| line.len() > 20), "{name}: {}", list.stdout);
     }
