@@ -1,7 +1,14 @@
 //! HTTP/1.1 (RFC 9110, RFC 9112): [`Http`] makes a [`Protocol`] of a [`Handler`].
 //!
 //! What a client sends is read strictly: what two readers could take for different requests is
-//! refused, and never repaired.
+//! refused, and never repaired. `docs/http.md` has the rules, each with its section of the RFC.
+//!
+//! There are three ways in:
+//!
+//! - [`Handler`], for what is to be fast and small: a view of the request, an answer at once or piece
+//!   by piece, no allocation.
+//! - `service` (feature `tower`), for an axum application or any other tower service.
+//! - `hyper` (feature `hyper`), for HTTP/2 and WebSockets: the same services, run by hyper.
 
 mod body;
 mod chunked;

@@ -27,8 +27,8 @@ pub struct HttpOptions {
     pub max_unread: usize,
     /// Seconds from the first byte of a head in which its last one must come; else 408. Default 10.
     pub head_timeout: u32,
-    /// Seconds for which a connection may wait for a request, about: up to a fifth of the idle timeout
-    /// more. Default 60.
+    /// Seconds for which a connection may wait for a request, about: it may be as much more as a 24th of
+    /// the idle timeout, or twice as long where that is never. Default 60.
     pub keep_alive: u32,
 }
 
