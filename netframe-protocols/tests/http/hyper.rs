@@ -38,7 +38,7 @@ async fn serve(name: &str) -> (Server, Stream) {
     (server, stream)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn http_2_is_served() {
     let (server, stream) = serve("h2").await;
     let connecting =
