@@ -106,16 +106,29 @@ fn ten_thousand_requests_sent_ahead_are_answered_in_order_at_a_cost_that_is_line
     let _alone = alone();
     let (once, twice) = (requests(COUNT), requests(2 * COUNT));
     // The processor time is counted in ticks of 10 ms: what takes few of them is done some times.
-    for (piece, rounds) in [(usize::MAX, 5), (1, 1)] {
+    for (piece, times) in [(usize::MAX, 5), (1, 1)] {
         let server = serve(&[]);
         pipeline(&server, &requests(10), 10, usize::MAX);
         let before = peak(&server);
-        let n: Duration = (0..rounds).map(|_| pipeline(&server, &once, COUNT, piece)).sum();
+        let cost = |requests, count| {
+            (0..times).map(|_| pipeline(&server, requests, count, piece)).sum::<Duration>()
+        };
+        let first = cost(&once, COUNT);
         let grown = peak(&server) - before;
-        let n2: Duration = (0..rounds).map(|_| pipeline(&server, &twice, 2 * COUNT, piece)).sum();
-        println!("pieces of {piece} B: {n:?} for {COUNT}, {n2:?} for twice that; {grown} B more");
         assert!(grown < 4 * MIB, "{grown} B more");
-        assert!(n2 <= 3 * n, "{n2:?} for twice what took {n:?}");
+        // How many bytes a read finds depends on what else the machine does: the median of three.
+        let mut rounds: Vec<_> = (0..3)
+            .map(|round| {
+                let n = if round == 0 { first } else { cost(&once, COUNT) };
+                (n, cost(&twice, 2 * COUNT))
+            })
+            .collect();
+        rounds.sort_by(|(n, n2), (m, m2)| {
+            (n2.as_secs_f64() / n.as_secs_f64()).total_cmp(&(m2.as_secs_f64() / m.as_secs_f64()))
+        });
+        println!("pieces of {piece} B: {rounds:?} for {COUNT} and twice that; {grown} B more");
+        let (n, n2) = rounds[1];
+        assert!(n2 <= 3 * n, "{n2:?} for twice what took {n:?}: {rounds:?}");
     }
 }
 
