@@ -38,6 +38,7 @@
 mod answer;
 mod chargen;
 pub mod chat;
+pub mod codec;
 mod discard;
 mod echo;
 mod forward;
@@ -48,6 +49,7 @@ mod hello;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod line;
+pub mod requests;
 pub mod socks5;
 
 pub use self::answer::{QotdError, QotdOptions, daytime, qotd, time};
