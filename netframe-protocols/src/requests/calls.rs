@@ -33,7 +33,9 @@ struct State<Q, A> {
     /// given up have no slot.
     due: VecDeque<u64>,
     last_id: u64,
-    /// The connection, while there is one.
+    /// A connection is there, or about to be.
+    is_claimed: bool,
+    /// The connection, from when it is made to its end.
     handle: Option<Handle>,
     /// There will be no other connection.
     is_last: bool,
@@ -62,6 +64,7 @@ impl<Q, A> Calls<Q, A> {
                 queued: VecDeque::new(),
                 due: VecDeque::new(),
                 last_id: 0,
+                is_claimed: false,
                 handle: None,
                 is_last: false,
             }),
@@ -82,18 +85,15 @@ impl<Q, A> Calls<Q, A> {
         Err(CallError::Late { after, is_sent })
     }
 
-    /// A connection is there; false if there is another one already.
-    pub(super) fn connected(&self, handle: Handle) -> bool {
-        let mut state = self.lock();
-        let is_only = state.handle.is_none();
-        if is_only {
-            state.handle = Some(handle);
-        }
-        is_only
+    /// A connection is to be made; false if there is one already. It is to be
+    /// [released](Self::release).
+    pub(super) fn claim(&self) -> bool {
+        !mem::replace(&mut self.lock().is_claimed, true)
     }
 
-    pub(super) fn is_connected(&self) -> bool {
-        self.lock().handle.is_some()
+    /// The connection was made.
+    pub(super) fn connected(&self, handle: Handle) {
+        self.lock().handle = Some(handle);
     }
 
     /// The next request to write, with its id. It counts as written.
@@ -154,10 +154,17 @@ impl<Q, A> Calls<Q, A> {
                 wakers.extend(mem::replace(slot, Slot::Done(Err(lost))).into_waker());
             }
         }
-        let is_last = state.is_last;
         drop(state);
         self.room.add_permits(given_up);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The connection is no more.
+    pub(super) fn release(&self) {
+        let mut state = self.lock();
+        state.is_claimed = false;
+        let is_last = state.is_last;
+        drop(state);
         if is_last {
             self.end();
         }
@@ -167,9 +174,9 @@ impl<Q, A> Calls<Q, A> {
     pub(super) fn no_other_connection(&self) {
         let mut state = self.lock();
         state.is_last = true;
-        let is_over = state.handle.is_none();
+        let is_claimed = state.is_claimed;
         drop(state);
-        if is_over {
+        if !is_claimed {
             self.end();
         }
     }
@@ -265,7 +272,7 @@ impl<Q, A> Call<'_, Q, A> {
 
     fn queue(&mut self, request: Q, cx: &mut Context<'_>) -> Poll<Result<A, CallError>> {
         let mut state = self.calls.lock();
-        if state.is_last && state.handle.is_none() {
+        if state.is_last && !state.is_claimed {
             drop(state);
             return Poll::Ready(Err(CallError::NotConnected));
         }

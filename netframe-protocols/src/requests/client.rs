@@ -159,10 +159,9 @@ where
     type Protocol = RequestConnection<Q, A, C, O>;
 
     fn build_protocol(&self, _: &ConnectionInfo) -> Option<Self::Protocol> {
-        (!self.calls.is_connected()).then(|| RequestConnection {
+        self.calls.claim().then(|| RequestConnection {
             calls: Arc::clone(&self.calls),
             codec: (self.codec)(),
-            is_connected: false,
             is_draining: false,
             order: PhantomData,
         })
@@ -185,8 +184,6 @@ impl<Q, A, M, O> fmt::Debug for RequestConnections<Q, A, M, O> {
 pub struct RequestConnection<Q, A, C, O> {
     calls: Arc<Calls<Q, A>>,
     codec: C,
-    /// The calls know of this connection, and of no other.
-    is_connected: bool,
     is_draining: bool,
     order: PhantomData<O>,
 }
@@ -236,10 +233,7 @@ where
     const NEEDS: Needs = Needs::Stream;
 
     async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
-        self.is_connected = self.calls.connected(t.handle());
-        if !self.is_connected {
-            return Err("a client of requests has one connection at a time".into());
-        }
+        self.calls.connected(t.handle());
         // A server that waits for its answers to be taken takes no requests.
         t.set_coupled(false);
         self.write_queued(t)
@@ -282,9 +276,13 @@ where
     }
 
     fn connection_lost(&mut self, reason: &CloseReason) {
-        if self.is_connected {
-            self.calls.lost(reason);
-        }
+        self.calls.lost(reason);
+    }
+}
+
+impl<Q, A, C, O> Drop for RequestConnection<Q, A, C, O> {
+    fn drop(&mut self) {
+        self.calls.release();
     }
 }
 

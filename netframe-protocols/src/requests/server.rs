@@ -93,8 +93,14 @@ where
             if !t.wants_data() {
                 return Ok(());
             }
-            let Some(message) = self.codec.decode(data).map_err(blame)? else { return Ok(()) };
-            self.start(t, message).await?;
+            match self.codec.decode(data) {
+                Ok(Some(message)) => self.start(t, message).await?,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    self.answer_ready(t)?; // those before
+                    return Err(blame(error));
+                }
+            }
         }
         if !data.is_empty() && t.wants_data() {
             deliver_again(t);
