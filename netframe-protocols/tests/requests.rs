@@ -238,6 +238,12 @@ async fn requests_end_with_their_connection() {
 
 // The client.
 
+fn in_flight(max: usize) -> RequestOptions {
+    let mut options = RequestOptions::default();
+    options.max_in_flight = some(max);
+    options
+}
+
 /// A server in a network of its own, and its name there.
 async fn serve(factory: impl Factory) -> (MemNetwork, Server) {
     let network = MemNetwork::new();
@@ -279,7 +285,7 @@ async fn calls_in_order_get_their_own_answers_and_wait_for_room() {
     };
     let (network, server) = serve(server).await;
     for (max, took) in [(1, 60), (2, 40), (9, 30)] {
-        let options = RequestOptions { max_in_flight: some(max), ..Default::default() };
+        let options = in_flight(max);
         let (client, connections) =
             RequestClient::<String, String>::in_order(LinesCodec::new, options);
         let connection = connect(&network, connections).await;
@@ -297,7 +303,8 @@ async fn calls_in_order_get_their_own_answers_and_wait_for_room() {
 async fn a_late_answer_with_an_id_is_dropped_and_the_connection_goes_on() {
     let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), late);
     let (network, server) = serve(server).await;
-    let options = RequestOptions { deadline: Duration::from_secs(1), ..Default::default() };
+    let mut options = RequestOptions::default();
+    options.deadline = Duration::from_secs(1);
     let (client, connections) = RequestClient::by_id(tagged_lines, options);
     let connection = connect(&network, connections).await;
     let error = client.call("1500 a".into()).await.unwrap_err();
@@ -336,7 +343,7 @@ async fn a_call_that_is_given_up_keeps_its_place_in_order() {
         RequestServer::in_order(LinesCodec::new(), late).max_in_flight(some(9))
     };
     let (network, server) = serve(server).await;
-    let options = RequestOptions { max_in_flight: some(2), ..Default::default() };
+    let options = in_flight(2);
     let (client, connections) = RequestClient::<String, String>::in_order(LinesCodec::new, options);
     let connection = connect(&network, connections).await;
     let short = Duration::from_millis(1);
@@ -511,7 +518,8 @@ async fn ids_begin_again_behind_the_greatest_and_skip_those_in_use() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
     let (mut peer, connection) = {
-        let options = RequestOptions { max_in_flight: some(2), max_id: 2, deadline: LONG / 2 };
+        let mut options = in_flight(2);
+        (options.max_id, options.deadline) = (2, LONG / 2);
         let (client, connections) = RequestClient::by_id(tagged_lines, options);
         tokio::spawn(async move {
             let slow = client.call("slow".into());

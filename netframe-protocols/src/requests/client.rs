@@ -23,6 +23,7 @@ const ANSWERS_PER_DELIVERY: usize = 1024;
 
 /// How a [`RequestClient`] asks.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RequestOptions {
     /// Requests that wait for their answers at once, at most; further calls wait for room. 100 by
     /// default; 1 has each wait for the answer before.
