@@ -518,7 +518,7 @@ async fn ids_begin_again_behind_the_greatest_and_skip_those_in_use() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let sees = Arc::clone(&seen);
     let (mut peer, connection) = {
-        let mut options = in_flight(2);
+        let mut options = in_flight(9); // three ids are enough for three
         (options.max_id, options.deadline) = (2, LONG / 2);
         let (client, connections) = RequestClient::by_id(tagged_lines, options);
         tokio::spawn(async move {

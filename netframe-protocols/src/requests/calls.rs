@@ -55,8 +55,10 @@ pub(super) struct Unasked;
 
 impl<Q, A> Calls<Q, A> {
     pub(super) fn new(in_order: bool, options: &RequestOptions) -> Self {
+        let ids = usize::try_from(options.max_id).unwrap_or(usize::MAX).saturating_add(1);
+        let max = options.max_in_flight.get().min(Semaphore::MAX_PERMITS);
         Self {
-            room: Semaphore::new(options.max_in_flight.get().min(Semaphore::MAX_PERMITS)),
+            room: Semaphore::new(if in_order { max } else { max.min(ids) }),
             max_id: options.max_id,
             in_order,
             state: Mutex::new(State {
@@ -77,9 +79,9 @@ impl<Q, A> Calls<Q, A> {
         if let Ok(outcome) = timeout(after, call.run()).await {
             return outcome;
         }
-        let is_sent = call.is_sent();
-        let stuck = is_sent && self.in_order;
-        if let Some(handle) = self.lock().handle.clone().filter(|_| stuck) {
+        let sent_over = call.sent_over();
+        let is_sent = sent_over.is_some();
+        if let Some(handle) = sent_over.filter(|_| self.in_order) {
             handle.abort(); // what is behind would be late too
         }
         Err(CallError::Late { after, is_sent })
@@ -289,10 +291,13 @@ impl<Q, A> Call<'_, Q, A> {
         Poll::Pending
     }
 
-    fn is_sent(&self) -> bool {
+    /// The connection that the request was sent over, while its answer is waited for.
+    fn sent_over(&self) -> Option<Handle> {
         let state = self.calls.lock();
-        let slot = self.id.and_then(|id| state.slots.get(&id));
-        matches!(slot, Some(Slot::Waiting { is_sent: true, .. }))
+        match state.slots.get(&self.id?)? {
+            Slot::Waiting { is_sent: true, .. } => state.handle.clone(),
+            Slot::Waiting { .. } | Slot::Done(_) => None,
+        }
     }
 }
 

@@ -31,7 +31,8 @@ pub struct RequestOptions {
     /// How long a call may take, the wait for room and for a connection included. 30 s by default.
     pub deadline: Duration,
     /// The greatest id that the codec can carry: ids begin again behind it, and skip those that are
-    /// waited for. All of 64 bits by default. Without meaning in order.
+    /// waited for; no more are in flight than there are ids. All of 64 bits by default. Without
+    /// meaning in order.
     pub max_id: u64,
 }
 
@@ -71,11 +72,7 @@ impl<Q: Send + 'static, A: Send + 'static> RequestClient<Q, A> {
     }
 
     /// Asks a server whose answers have the ids of their requests. `codec` makes a codec for each
-    /// connection.
-    ///
-    /// # Panics
-    ///
-    /// `max_in_flight` is more than there are ids.
+    /// connection. An answer whose id no call waits for is dropped.
     pub fn by_id<C>(
         codec: impl Fn() -> C + Send + Sync + 'static,
         options: RequestOptions,
@@ -83,8 +80,6 @@ impl<Q: Send + 'static, A: Send + 'static> RequestClient<Q, A> {
     where
         C: Decoder<Item = super::Tagged<A>> + Encoder<super::Tagged<Q>>,
     {
-        let enough = options.max_in_flight.get() as u64 - 1 <= options.max_id;
-        assert!(enough, "`max_in_flight` is more than there are ids; lower it");
         Self::new(codec, options)
     }
 
