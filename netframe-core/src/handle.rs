@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
@@ -71,6 +71,12 @@ impl Handle {
     /// as one.
     pub fn notify(&self) {
         self.shared.change(Core::notify);
+    }
+
+    /// A waker that [`notify`](Self::notify)s: a protocol polls futures of its own with it in a
+    /// callback, and again in `notified`, without a task for any of them. It costs no allocation.
+    pub fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.shared))
     }
 
     /// Ends our sending side (FIN) once the queue is flushed; reading goes on.

@@ -81,7 +81,7 @@ impl Input {
         shared.arm(&mut core);
         let waker = core.unpark();
         drop(core);
-        shared.wake(waker);
+        shared.wake_driver(waker);
         Poll::Ready(ready!(polled))
     }
 

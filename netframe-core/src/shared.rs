@@ -2,7 +2,7 @@
 //! the timer wheel all know it.
 
 use std::sync::{Arc, PoisonError};
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use tokio::time::Instant;
 
@@ -128,7 +128,7 @@ impl Shared {
         let result = change(&mut core);
         let waker = core.unpark();
         drop(core);
-        self.wake(waker);
+        self.wake_driver(waker);
         result
     }
 
@@ -156,8 +156,8 @@ impl Shared {
         let waker = if wake { core.unpark() } else { None };
         let reader = core.take_late_reader();
         drop(core);
-        self.wake(waker);
-        self.wake(reader);
+        self.wake_driver(waker);
+        self.wake_driver(reader);
     }
 
     /// The socket is ready. Called on the worker itself.
@@ -173,12 +173,23 @@ impl Shared {
     }
 
     /// Wakes the driver, through its worker's inbox when this is another thread.
-    pub(crate) fn wake(&self, waker: Option<Waker>) {
+    pub(crate) fn wake_driver(&self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             match &self.home.inbox {
                 Some(inbox) => inbox.wake(waker),
                 None => waker.wake(),
             }
         }
+    }
+}
+
+/// As the waker of a [`Handle`](crate::Handle).
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.change(Core::notify);
     }
 }

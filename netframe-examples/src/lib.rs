@@ -9,6 +9,8 @@
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
 //! | `key_value_store.rs` | one store for all connections, bounded, with errors as answers |
 //! | `framed.rs` | frames: a server and its client that speak in netstrings |
+//! | `redis_codec.rs` | typed messages: a codec from crates.io, run as a protocol |
+//! | `requests.rs` | requests and answers: typed, by id, with a deadline each |
 //! | `straight_line.rs` | a dialogue from top to bottom, instead of callbacks |
 //! | `mailbox.rs` | typed messages from a thread to connections, and what a slow one misses |
 //! | `shoutd.rs` | a program that serves one's own protocol from a configuration file |
@@ -44,6 +46,8 @@ pages! {
     first_server "../../docs/guide/first-server.md"
     own_protocol "../../docs/guide/own-protocol.md"
     framing "../../docs/guide/framing.md"
+    messages "../../docs/guide/messages.md"
+    requests "../../docs/guide/requests.md"
     transports "../../docs/guide/transports.md"
     back_pressure "../../docs/guide/back-pressure.md"
     broadcast "../../docs/guide/broadcast.md"

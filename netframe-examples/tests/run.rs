@@ -113,6 +113,28 @@ async fn framed_answers_its_client_and_ends() {
 }
 
 #[tokio::test]
+async fn redis_codec_speaks_the_protocol_of_a_crate() {
+    let mut redis = Example::run("redis_codec", &[ANY_PORT]);
+    let addr = redis.listening().await;
+    let set = b"*3\r\n$3\r\nset\r\n$3\r\nfig\r\n$1\r\n7\r\n*1\r\n$4\r\nPING\r\n";
+    assert_eq!(ask(addr, set).await, "+OK\r\n+PONG\r\n");
+    let get = b"*2\r\n$3\r\nGET\r\n$3\r\nfig\r\n*2\r\n$3\r\nGET\r\n$1\r\nx\r\n*1\r\n$1\r\nx\r\n";
+    let answer = "$1\r\n7\r\n$-1\r\n-ERR unknown command; there are PING, GET and SET\r\n";
+    assert_eq!(ask(addr, get).await, answer);
+    assert_eq!(ask(addr, b"?").await, "", "the crate's error ends the connection");
+    redis.interrupt().await;
+    assert_eq!(redis.rest().await, "");
+}
+
+#[tokio::test]
+async fn requests_are_answered_beside_one_that_is_slow() {
+    let mut shop = Example::run("requests", &[ANY_PORT]);
+    shop.listening().await;
+    let answers = "figs: Ok(Price { cents: 120 })\nkiwis: Ok(Unknown)\nno answer within 100ms\n";
+    assert_eq!(shop.rest().await, answers);
+}
+
+#[tokio::test]
 async fn straight_line_plays_until_the_number_is_guessed() {
     let mut game = Example::run("straight_line", &[ANY_PORT]);
     let addr = game.listening().await;

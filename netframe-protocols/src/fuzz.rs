@@ -1,14 +1,18 @@
 //! What the fuzz targets call: one function per decoder, which panics if any input breaks a promise.
 //! Not part of the public API.
 
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 
+use netframe_core::bytes::Bytes;
 use netframe_core::testing::{Harness, Recorder};
-use netframe_core::{Factory, Transport};
+use netframe_core::{Factory, Protocol, Result, Transport};
 
 use crate::chat::{ChatOptions, chat as chat_factory};
+use crate::codec::{FrameCodec, Raw};
 use crate::frame::{Endian, Fixed, FrameError, Framer, Prefixed};
 use crate::line::{Delimiter, LineError, LineFramer, LineOptions};
+use crate::requests::{RequestServer, WithId};
 
 #[cfg(feature = "http")]
 pub use crate::http::fuzz::{http, http_chunked, http_head};
@@ -173,6 +177,43 @@ pub fn chat(input: &[u8]) {
     }
 }
 
+/// Answers requests in chunks, and compares with what is answered to all of it at once. The first two
+/// bytes pick the order, how many may be in flight, and the length of the chunks.
+pub fn requests(input: &[u8]) {
+    let &[head, chunk_len, ref wire @ ..] = input else { return };
+    let chunk_len = 1 + usize::from(chunk_len) % 16;
+    let max = NonZeroUsize::MIN.saturating_add(usize::from(head >> 1) % 4);
+    let framer = || Prefixed::int8().with_max_length(100).expect("the prefix takes so much");
+    if head & 1 == 0 {
+        check_answers(wire, chunk_len, || {
+            RequestServer::in_order(FrameCodec::new(framer(), Raw), reverse).max_in_flight(max)
+        });
+    } else {
+        check_answers(wire, chunk_len, || {
+            let codec = FrameCodec::new(framer(), WithId(Raw));
+            RequestServer::by_id(codec, reverse).max_in_flight(max)
+        });
+    }
+}
+
+/// The bytes in reverse order; no answer to a request that begins with 0xff.
+async fn reverse(request: Bytes) -> Result<Bytes> {
+    if request.first() == Some(&0xff) {
+        return Err("asked to fail".into());
+    }
+    Ok(request.iter().rev().copied().collect())
+}
+
+fn check_answers<P: Protocol>(wire: &[u8], chunk_len: usize, server: impl Fn() -> P) {
+    let answers = |chunk_len| {
+        let mut peer = Harness::new(server());
+        wire.chunks(chunk_len).for_each(|chunk| peer.receive(chunk));
+        peer.receive_eof();
+        (peer.take_written(), peer.reason().map(|reason| (reason.by(), reason.kind())))
+    };
+    assert_eq!(answers(chunk_len), answers(usize::MAX));
+}
+
 #[cfg(test)]
 mod tests {
     use netframe_core::fuzz::{explore, replay};
@@ -246,6 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn known_requests() {
+        replay(REQUESTS, super::requests);
+    }
+
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_requests() {
+        explore(REQUESTS, super::requests);
+    }
+
+    #[test]
     #[ignore = "as long as `FUZZ_SECONDS` says"]
     fn fuzz_long_chat() {
         explore(CHAT, super::chat);
@@ -293,6 +345,14 @@ mod tests {
         }
 
         #[test]
+        fn any_requests(
+            head in any::<[u8; 2]>(),
+            wire in vec(prop::sample::select(&[0, 0, 0, 1, 2, 8, 9, 10, 20, 101, 255][..]), 0..80),
+        ) {
+            super::requests(&[&head[..], &wire].concat());
+        }
+
+        #[test]
         fn any_bytes(input in vec(any::<u8>(), 0..200)) {
             super::line(&input);
         }
@@ -300,6 +360,7 @@ mod tests {
 
     const LINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/line");
     const FRAME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/frame");
+    const REQUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/requests");
     const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/chat");
     #[cfg(feature = "http")]
     const HTTP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http");

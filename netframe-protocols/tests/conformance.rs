@@ -6,6 +6,7 @@ use netframe_core::Result;
 use netframe_core::bytes::{Buf, Bytes, BytesMut};
 use netframe_core::fuzz::{explore, replay};
 use netframe_core::testing::conformance::{Conformance, FnCodec, Property};
+use netframe_protocols::codec::{FrameCodec, Json, Raw};
 use netframe_protocols::frame::{Delimited, Endian, Fixed, Framer, LengthPrefix, Prefixed};
 use netframe_protocols::line::{Delimiter, LineError, LineFramer, LineOptions};
 use proptest::collection::vec;
@@ -74,6 +75,20 @@ fn delimiters() {
         .rejects([&[b'x'; MAX_LENGTH + 1][..], DELIMITER].concat())
         .refuses([b"one", DELIMITER, b"two"].concat())
         .check();
+}
+
+#[test]
+fn a_framer_and_a_format_as_a_codec() {
+    let framer = || Prefixed::varint().with_max_length(MAX_LENGTH).expect("it takes so much");
+    let messages = vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+    Conformance::new(move || FrameCodec::new(framer(), Raw), messages)
+        .long(Bytes::from(vec![b'x'; MAX_LENGTH]))
+        .oversize([0xff, 0xff, 0x03], b'x', MAX_LENGTH + 16)
+        .rejects([0x80, 0x00])
+        .check();
+    let messages = vec(any::<i32>(), 0..50);
+    let codec = || FrameCodec::new(Prefixed::netstring(), Json::<Vec<i32>>::default());
+    Conformance::new(codec, messages).rejects("2:[1,").rejects("5:[1,2,,").check();
 }
 
 #[test]

@@ -55,7 +55,7 @@
 //! names, and the module `runner`, by which a program of your own does so with yours. A crate that
 //! needs neither says `default-features = false` and compiles less.
 //!
-//! `http` adds `protocols::http`, HTTP/1.1; `tower` a way to serve an axum application, or another
+//! `json` adds `protocols::codec::Json`, messages by serde; `http` adds `protocols::http`, HTTP/1.1; `tower` a way to serve an axum application, or another
 //! tower service, by it; `hyper` the same by hyper, for HTTP/2 and WebSockets. `runner` has the first two.
 //!
 //! `sim` adds `testing::sim`, a simulated network for tests, with which tokio's clock can be paused;

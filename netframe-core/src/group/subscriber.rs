@@ -230,7 +230,7 @@ impl Subscriber {
             self.backlog().clear_if_unneeded();
         }
         let waker = shared.lock().unpark();
-        shared.wake(waker);
+        shared.wake_driver(waker);
         for sender in senders {
             sender.wake();
         }

@@ -10,6 +10,7 @@ mod frames;
 mod http;
 mod lines;
 mod peer;
+mod requests;
 mod simple;
 
 use std::time::Duration;
@@ -33,6 +34,8 @@ fn a_seed_tells_all_that_happens() {
     #[cfg(feature = "http")]
     replays(http::answered);
     replays(lines::answered);
+    replays(requests::by_id);
+    replays(requests::in_order);
     replays(simple::echoes);
     replays(simple::discards);
     replays(simple::greets);

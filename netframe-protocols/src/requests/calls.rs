@@ -1,0 +1,322 @@
+//! [`Calls`]: the calls of a client, from when they are made to their answers, without any I/O.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use netframe_core::{CloseReason, Handle};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::{CallError, RequestOptions};
+
+/// The calls of a client. Callers and the connection share it.
+#[derive(Debug)]
+pub(super) struct Calls<Q, A> {
+    /// One for each request that may be in flight.
+    room: Semaphore,
+    max_id: u64,
+    in_order: bool,
+    state: Mutex<State<Q, A>>,
+}
+
+#[derive(Debug)]
+struct State<Q, A> {
+    /// Of each call that was not given up.
+    slots: HashMap<u64, Slot<A>>,
+    /// What is to be written, the oldest first. Each has its slot.
+    queued: VecDeque<(u64, Q)>,
+    /// In order: ids of the requests whose answers are due, the next one first. Those that were
+    /// given up have no slot.
+    due: VecDeque<u64>,
+    last_id: u64,
+    /// A connection is there, or about to be.
+    is_claimed: bool,
+    /// The connection, from when it is made to its end.
+    handle: Option<Handle>,
+    /// There will be no other connection.
+    is_last: bool,
+}
+
+/// Where a call is.
+#[derive(Debug)]
+enum Slot<A> {
+    Waiting { waker: Waker, is_sent: bool },
+    Done(Result<A, CallError>),
+}
+
+/// An answer that belongs to no request.
+#[derive(Debug, thiserror::Error)]
+#[error("an answer came, and no request waits for one")]
+pub(super) struct Unasked;
+
+impl<Q, A> Calls<Q, A> {
+    pub(super) fn new(in_order: bool, options: &RequestOptions) -> Self {
+        let ids = usize::try_from(options.max_id).unwrap_or(usize::MAX).saturating_add(1);
+        let max = options.max_in_flight.get().min(Semaphore::MAX_PERMITS);
+        Self {
+            room: Semaphore::new(if in_order { max } else { max.min(ids) }),
+            max_id: options.max_id,
+            in_order,
+            state: Mutex::new(State {
+                slots: HashMap::new(),
+                queued: VecDeque::new(),
+                due: VecDeque::new(),
+                last_id: 0,
+                is_claimed: false,
+                handle: None,
+                is_last: false,
+            }),
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) async fn call(&self, request: Q, after: Duration) -> Result<A, CallError> {
+        let mut call = Call { calls: self, request: Some(request), id: None, place: None };
+        if let Ok(outcome) = timeout(after, call.run()).await {
+            return outcome;
+        }
+        let sent_over = call.sent_over();
+        let is_sent = sent_over.is_some();
+        if let Some(handle) = sent_over.filter(|_| self.in_order) {
+            handle.abort(); // what is behind would be late too
+        }
+        Err(CallError::Late { after, is_sent })
+    }
+
+    /// A connection is to be made; false if there is one already. It is to be
+    /// [released](Self::release).
+    pub(super) fn claim(&self) -> bool {
+        !mem::replace(&mut self.lock().is_claimed, true)
+    }
+
+    /// The connection was made.
+    pub(super) fn connected(&self, handle: Handle) {
+        self.lock().handle = Some(handle);
+    }
+
+    /// The next request to write, with its id. It counts as written.
+    pub(super) fn next_request(&self) -> Option<(u64, Q)> {
+        let mut state = self.lock();
+        let (id, request) = state.queued.pop_front()?;
+        if let Some(Slot::Waiting { is_sent, .. }) = state.slots.get_mut(&id) {
+            *is_sent = true;
+        }
+        if self.in_order {
+            state.due.push_back(id);
+        }
+        Some((id, request))
+    }
+
+    /// The request that was taken last could not be written.
+    pub(super) fn refuse(&self, id: u64, error: CallError) {
+        let mut state = self.lock();
+        if self.in_order {
+            state.due.pop_back();
+        }
+        let waker = state.finish(id, Err(error));
+        drop(state);
+        wake(waker);
+    }
+
+    /// An answer came, maybe of a call that was given up.
+    pub(super) fn answered(&self, id: u64, answer: A) -> Result<(), Unasked> {
+        let mut state = self.lock();
+        let id = if self.in_order { state.due.pop_front().ok_or(Unasked)? } else { id };
+        let is_given_up = !state.slots.contains_key(&id);
+        let waker = if is_given_up { None } else { state.finish(id, Ok(answer)) };
+        drop(state);
+        if self.in_order && is_given_up {
+            self.room.add_permits(1); // see `Call::drop`
+        }
+        wake(waker);
+        Ok(())
+    }
+
+    /// Whether no answer is due.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        let is_due = |slot: &Slot<A>| matches!(slot, Slot::Waiting { is_sent: true, .. });
+        state.due.is_empty() && !state.slots.values().any(is_due)
+    }
+
+    /// The connection has ended: answers that were due will not come.
+    pub(super) fn lost(&self, reason: &CloseReason) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        state.handle = None;
+        let given_up = state.due.iter().filter(|id| !state.slots.contains_key(id)).count();
+        state.due.clear();
+        for slot in state.slots.values_mut() {
+            if let Slot::Waiting { is_sent: true, .. } = slot {
+                let lost = CallError::Lost { reason: reason.clone() };
+                wakers.extend(mem::replace(slot, Slot::Done(Err(lost))).into_waker());
+            }
+        }
+        drop(state);
+        self.room.add_permits(given_up);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The connection is no more.
+    pub(super) fn release(&self) {
+        let mut state = self.lock();
+        state.is_claimed = false;
+        let is_last = state.is_last;
+        drop(state);
+        if is_last {
+            self.end();
+        }
+    }
+
+    /// There will be no other connection than the one that there is.
+    pub(super) fn no_other_connection(&self) {
+        let mut state = self.lock();
+        state.is_last = true;
+        let is_claimed = state.is_claimed;
+        drop(state);
+        if !is_claimed {
+            self.end();
+        }
+    }
+
+    /// There is no connection, and there will be none.
+    fn end(&self) {
+        self.room.close();
+        let mut state = self.lock();
+        let queued = mem::take(&mut state.queued);
+        let unsent = |(id, _): &(u64, Q)| state.finish(*id, Err(CallError::NotConnected));
+        let wakers: Vec<_> = queued.iter().filter_map(unsent).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<Q, A>> {
+        // No code of users runs under the lock: not even a request or an answer is dropped.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<Q, A> State<Q, A> {
+    /// An id that no other call has.
+    fn next_id(&mut self, max_id: u64) -> u64 {
+        loop {
+            self.last_id = if self.last_id < max_id { self.last_id + 1 } else { 0 };
+            if !self.slots.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+
+    /// Has a call end so; returns who waits for it.
+    fn finish(&mut self, id: u64, outcome: Result<A, CallError>) -> Option<Waker> {
+        let slot = self.slots.get_mut(&id)?;
+        mem::replace(slot, Slot::Done(outcome)).into_waker()
+    }
+}
+
+impl<A> Slot<A> {
+    fn into_waker(self) -> Option<Waker> {
+        match self {
+            Self::Waiting { waker, .. } => Some(waker),
+            Self::Done(_) => None,
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// A call until it has its answer, or is given up.
+struct Call<'a, Q, A> {
+    calls: &'a Calls<Q, A>,
+    /// Until it is queued.
+    request: Option<Q>,
+    /// While it is queued or sent.
+    id: Option<u64>,
+    /// Its place among those in flight.
+    place: Option<SemaphorePermit<'a>>,
+}
+
+impl<Q, A> Call<'_, Q, A> {
+    async fn run(&mut self) -> Result<A, CallError> {
+        let Ok(place) = self.calls.room.acquire().await else {
+            return Err(CallError::NotConnected);
+        };
+        self.place = Some(place);
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<A, CallError>> {
+        if let Some(request) = self.request.take() {
+            return self.queue(request, cx);
+        }
+        let mut state = self.calls.lock();
+        match self.id.and_then(|id| state.slots.remove(&id).zip(Some(id))) {
+            Some((Slot::Done(outcome), _)) => {
+                self.id = None;
+                Poll::Ready(outcome)
+            }
+            Some((Slot::Waiting { mut waker, is_sent }, id)) => {
+                waker.clone_from(cx.waker());
+                state.slots.insert(id, Slot::Waiting { waker, is_sent });
+                Poll::Pending
+            }
+            None => Poll::Pending, // polled again after it was ready
+        }
+    }
+
+    fn queue(&mut self, request: Q, cx: &mut Context<'_>) -> Poll<Result<A, CallError>> {
+        let mut state = self.calls.lock();
+        if state.is_last && !state.is_claimed {
+            drop(state);
+            return Poll::Ready(Err(CallError::NotConnected));
+        }
+        let id = state.next_id(self.calls.max_id);
+        self.id = Some(id);
+        state.slots.insert(id, Slot::Waiting { waker: cx.waker().clone(), is_sent: false });
+        state.queued.push_back((id, request));
+        // Whoever is told writes all that is queued by then.
+        let told = state.handle.clone().filter(|_| state.queued.len() == 1);
+        drop(state);
+        if let Some(handle) = told {
+            handle.notify();
+        }
+        Poll::Pending
+    }
+
+    /// The connection that the request was sent over, while its answer is waited for.
+    fn sent_over(&self) -> Option<Handle> {
+        let state = self.calls.lock();
+        match state.slots.get(&self.id?)? {
+            Slot::Waiting { is_sent: true, .. } => state.handle.clone(),
+            Slot::Waiting { .. } | Slot::Done(_) => None,
+        }
+    }
+}
+
+impl<Q, A> Drop for Call<'_, Q, A> {
+    fn drop(&mut self) {
+        let Some(id) = self.id else { return };
+        let (slot, request);
+        let mut state = self.calls.lock();
+        slot = state.slots.remove(&id);
+        let place = state.queued.iter().position(|(queued, _)| *queued == id);
+        request = place.and_then(|place| state.queued.remove(place));
+        drop(state);
+        drop(request);
+        if let Some(Slot::Waiting { is_sent: true, .. }) = slot
+            && self.calls.in_order
+            && let Some(place) = self.place.take()
+        {
+            // Its answer will come, and must not be taken for that of another: it keeps its place.
+            place.forget();
+        }
+    }
+}

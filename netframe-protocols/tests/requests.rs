@@ -1,0 +1,578 @@
+//! Requests and answers: in order, pipelined and by id; bounds, deadlines, what is given up, ends of
+//! connections, peers that do not read.
+
+#![expect(clippy::unwrap_used, reason = "this is all test code")]
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use netframe_core::bytes::{BufMut, Bytes, BytesMut};
+use netframe_core::testing::{self, replay};
+use netframe_core::transport::mem::{self, MemNetwork};
+use netframe_core::{
+    BoxError, Client, CloseKind, ConnectionInfo, Factory, Limits, ReconnectingClient, Result,
+    Server, Side, factory_fn,
+};
+use netframe_protocols::codec::{Decoder, Encoder, FrameCodec, Raw};
+use netframe_protocols::frame::{Endian, Prefixed};
+use netframe_protocols::requests::{
+    CallError, RequestClient, RequestOptions, RequestServer, Tagged, WithId,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::codec::{LinesCodec, LinesCodecError};
+
+/// Far beyond whatever a test waits for.
+const LONG: Duration = Duration::from_secs(600);
+
+fn some(count: usize) -> NonZeroUsize {
+    NonZeroUsize::new(count).expect("it is more than nothing")
+}
+
+/// Answers in upper case; `fail` is an error.
+async fn shout(line: String) -> Result<String> {
+    if line == "fail" { Err("asked to".into()) } else { Ok(line.to_uppercase()) }
+}
+
+/// Answers after as many milliseconds as the line says, before its first space.
+async fn late(line: String) -> Result<String> {
+    let millis = line.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    sleep(Duration::from_millis(millis)).await;
+    Ok(line)
+}
+
+#[test]
+fn requests_are_answered_in_order_however_they_are_cut() {
+    for max in [1, 2, 100] {
+        let server = || {
+            RequestServer::in_order(LinesCodec::new_with_max_length(10), shout)
+                .max_in_flight(some(max))
+        };
+        let replayed = replay(b"a\nb\n\nlast", server);
+        assert_eq!(replayed.written, b"A\nB\n\nLAST\n");
+        assert_eq!(replayed.ended, Some((Side::Peer, CloseKind::Eof)));
+
+        let replayed = replay(b"a\n12345678901\nb\n", server);
+        assert_eq!(replayed.written, b"A\n");
+        assert_eq!(replayed.ended, Some((Side::Peer, CloseKind::ProtocolError)));
+
+        let replayed = replay(b"a\nfail\nb\n", server);
+        assert_eq!(replayed.written, b"A\n");
+        assert_eq!(replayed.ended, Some((Side::Local, CloseKind::Error)));
+    }
+}
+
+#[test]
+fn an_answer_has_the_id_of_its_request() {
+    let echo = || {
+        let codec = FrameCodec::new(Prefixed::int8(), WithId(Raw));
+        RequestServer::by_id(codec, async |request: Bytes| Ok(request))
+    };
+    let wire = b"\x09\0\0\0\0\0\0\0\x07a\x08\xff\xff\xff\xff\xff\xff\xff\xff";
+    assert_eq!(replay(wire, echo).written, wire);
+    let replayed = replay(b"\x08\0\0\0\0\0\0\0\x01\x07\0\0\0\0\0\0\0", echo);
+    assert_eq!(replayed.written, b"\x08\0\0\0\0\0\0\0\x01");
+    assert_eq!(replayed.ended, Some((Side::Peer, CloseKind::ProtocolError)));
+}
+
+/// What a server of lines answers to all of `sent`.
+async fn answers(server: impl Factory, sent: &str) -> String {
+    let (mut peer, connection) = testing::serve(server, Limits::default());
+    peer.write_all(sent.as_bytes()).await.unwrap();
+    peer.shutdown().await.unwrap();
+    let mut answers = String::new();
+    peer.read_to_string(&mut answers).await.unwrap();
+    connection.closed().await;
+    answers
+}
+
+#[tokio::test(start_paused = true)]
+async fn pipelined_requests_are_carried_out_at_once_and_answered_in_order() {
+    let server = |_: &ConnectionInfo| {
+        RequestServer::in_order(LinesCodec::new(), late).max_in_flight(some(9))
+    };
+    let start = Instant::now();
+    assert_eq!(answers(server, "30 a\n10 b\n20 c\n").await, "30 a\n10 b\n20 c\n");
+    assert_eq!(start.elapsed(), Duration::from_millis(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_at_a_time_waits_for_the_one_before() {
+    let server = |_: &ConnectionInfo| RequestServer::in_order(LinesCodec::new(), late);
+    let start = Instant::now();
+    assert_eq!(answers(server, "30 a\n10 b\n").await, "30 a\n10 b\n");
+    assert_eq!(start.elapsed(), Duration::from_millis(40));
+}
+
+/// Lines whose first word is an id.
+#[derive(Clone)]
+struct TaggedLines(LinesCodec);
+
+fn tagged_lines() -> TaggedLines {
+    TaggedLines(LinesCodec::new_with_max_length(1000))
+}
+
+impl Decoder for TaggedLines {
+    type Item = Tagged<String>;
+    type Error = LinesCodecError;
+
+    fn decode(&mut self, data: &mut BytesMut) -> Result<Option<Self::Item>, Self::Error> {
+        Ok(self.0.decode(data)?.map(|line| {
+            let (id, content) = line.split_once(' ').unwrap_or((&line, ""));
+            Tagged { id: id.parse().unwrap_or(u64::MAX), content: content.to_owned() }
+        }))
+    }
+}
+
+impl Encoder<Tagged<String>> for TaggedLines {
+    type Error = BoxError;
+
+    fn encode(&mut self, line: Tagged<String>, out: &mut BytesMut) -> Result<(), BoxError> {
+        out.put_slice(b"half of it");
+        if line.content.contains('\n') {
+            return Err("a line has no LF".into());
+        }
+        out.truncate(out.len() - b"half of it".len());
+        Ok(self.0.encode(format!("{} {}", line.id, line.content), out)?)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_with_an_id_come_as_they_are_ready() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), late);
+    assert_eq!(answers(server, "1 30\n2 10\n3 20\n").await, "2 10\n3 20\n1 30\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_requests_are_in_flight_than_may_be() {
+    for in_order in [false, true] {
+        let (now, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let answer = {
+            let (now, peak) = (Arc::clone(&now), Arc::clone(&peak));
+            move |line: String| {
+                let (now, peak) = (Arc::clone(&now), Arc::clone(&peak));
+                async move {
+                    peak.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+                    sleep(Duration::from_millis(10)).await;
+                    now.fetch_sub(1, Relaxed);
+                    Ok(line)
+                }
+            }
+        };
+        let sent: String = (0..50).map(|id| format!("{id} x\n")).collect();
+        let answered = if in_order {
+            let server = move |_: &ConnectionInfo| {
+                RequestServer::in_order(LinesCodec::new(), answer.clone()).max_in_flight(some(3))
+            };
+            answers(server, &sent).await
+        } else {
+            let server = move |_: &ConnectionInfo| {
+                RequestServer::by_id(tagged_lines(), answer.clone()).max_in_flight(some(3))
+            };
+            answers(server, &sent).await
+        };
+        let mut lines: Vec<_> = answered.lines().collect();
+        if !in_order {
+            lines.sort_by_key(|line| line.split(' ').next().unwrap().parse::<u32>().unwrap());
+        }
+        assert_eq!(lines.join("\n") + "\n", sent);
+        assert_eq!(peak.load(Relaxed), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_has_few_answers_made() {
+    const ANSWER: usize = 10_000;
+    let made = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&made);
+    let answer = move |_: Bytes| {
+        let made = Arc::clone(&counts);
+        async move {
+            made.fetch_add(1, Relaxed);
+            Ok(Bytes::from(vec![b'x'; ANSWER]))
+        }
+    };
+    let server = move |_: &ConnectionInfo| {
+        let codec = FrameCodec::new(Prefixed::int16(Endian::Big), WithId(Raw));
+        RequestServer::by_id(codec, answer.clone())
+    };
+    let (mut peer, connection) = testing::serve(server, Limits::default());
+    let request = b"\0\x08\0\0\0\0\0\0\0\x01";
+    peer.write_all(&request.repeat(1000)).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    // What memory transport and queue hold, and not one answer for each request.
+    let most = (mem::DEFAULT_CAPACITY + Limits::default().high_watermark) / ANSWER + 2;
+    assert!(made.load(Relaxed) <= most, "{} answers were made", made.load(Relaxed));
+    let mut answers = vec![0; 1000 * (ANSWER + 10)];
+    peer.read_exact(&mut answers).await.unwrap();
+    drop(peer);
+    connection.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_end_with_their_connection() {
+    let (dropped, mut ended) = oneshot::channel::<()>();
+    let dropped = Arc::new(std::sync::Mutex::new(Some(dropped)));
+    let server = move |_: &ConnectionInfo| {
+        let dropped = Arc::clone(&dropped);
+        RequestServer::by_id(tagged_lines(), move |line: String| {
+            let guard = dropped.lock().unwrap().take();
+            async move {
+                sleep(LONG).await;
+                drop(guard);
+                Ok(line)
+            }
+        })
+    };
+    let (mut peer, connection) = testing::serve(server, Limits::default());
+    peer.write_all(b"1 a\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(ended.try_recv().is_err());
+    connection.handle().abort();
+    connection.closed().await;
+    assert!(timeout(Duration::from_secs(1), ended).await.unwrap().is_err(), "it was dropped");
+}
+
+// The client.
+
+fn in_flight(max: usize) -> RequestOptions {
+    let mut options = RequestOptions::default();
+    options.max_in_flight = some(max);
+    options
+}
+
+/// A server in a network of its own, and its name there.
+async fn serve(factory: impl Factory) -> (MemNetwork, Server) {
+    let network = MemNetwork::new();
+    let server = Server::builder(factory).network(network.clone());
+    let server = server.listen("mem://server").unwrap().bind().await.unwrap();
+    (network, server)
+}
+
+async fn connect(network: &MemNetwork, connections: impl Factory) -> Client {
+    Client::builder(connections).network(network.clone()).connect("mem://server").await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_calls_share_a_connection_and_each_gets_its_own_answer() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), late);
+    let (network, server) = serve(server).await;
+    let (client, connections) = RequestClient::by_id(tagged_lines, RequestOptions::default());
+    let connection = connect(&network, connections).await;
+    let calls: Vec<_> = (0..1000_u32)
+        .map(|call| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let asked = format!("{} {call}", (call * 7919) % 100);
+                assert_eq!(client.call(asked.clone()).await.unwrap(), asked);
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    drop(connection);
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_in_order_get_their_own_answers_and_wait_for_room() {
+    let server = |_: &ConnectionInfo| {
+        RequestServer::in_order(LinesCodec::new(), late).max_in_flight(some(9))
+    };
+    let (network, server) = serve(server).await;
+    for (max, took) in [(1, 60), (2, 40), (9, 30)] {
+        let options = in_flight(max);
+        let (client, connections) =
+            RequestClient::<String, String>::in_order(LinesCodec::new, options);
+        let connection = connect(&network, connections).await;
+        let start = Instant::now();
+        let call = async |line: &str| client.call(line.to_owned()).await.unwrap();
+        let answers = tokio::join!(call("30 a"), call("10 b"), call("20 c"));
+        assert_eq!(answers, ("30 a".into(), "10 b".into(), "20 c".into()));
+        assert!(start.elapsed() >= Duration::from_millis(took), "{:?}", start.elapsed());
+        drop(connection);
+    }
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_with_an_id_is_dropped_and_the_connection_goes_on() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), late);
+    let (network, server) = serve(server).await;
+    let mut options = RequestOptions::default();
+    options.deadline = Duration::from_secs(1);
+    let (client, connections) = RequestClient::by_id(tagged_lines, options);
+    let connection = connect(&network, connections).await;
+    let error = client.call("1500 a".into()).await.unwrap_err();
+    assert_eq!(error.to_string(), "no answer within 1s");
+    assert!(matches!(error, CallError::Late { is_sent: true, .. }));
+    // Its answer comes while this one is waited for.
+    assert_eq!(client.call("700 b".into()).await.unwrap(), "700 b");
+    let patient = client.call_within(Duration::from_secs(2), "1500 c".into());
+    assert_eq!(patient.await.unwrap(), "1500 c");
+    drop(connection);
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_in_order_ends_the_connection() {
+    let server = |_: &ConnectionInfo| RequestServer::in_order(LinesCodec::new(), late);
+    let (network, server) = serve(server).await;
+    let (client, connections) =
+        RequestClient::<String, String>::in_order(LinesCodec::new, Default::default());
+    let connection = connect(&network, connections).await;
+    let call = |millis, line: &str| client.call_within(Duration::from_millis(millis), line.into());
+    let (late, behind) = tokio::join!(call(1000, "5000 a"), call(9000, "0 b"));
+    assert!(matches!(late.unwrap_err(), CallError::Late { is_sent: true, .. }));
+    let behind = behind.unwrap_err();
+    assert!(behind.is_sent(), "{behind}");
+    assert_eq!(behind.to_string(), "the connection ended before the answer: aborted by local");
+    assert_eq!(connection.closed().await.kind(), CloseKind::Aborted);
+    let error = client.call("c".into()).await.unwrap_err();
+    assert!(matches!(error, CallError::NotConnected), "{error}");
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_given_up_keeps_its_place_in_order() {
+    let server = |_: &ConnectionInfo| {
+        RequestServer::in_order(LinesCodec::new(), late).max_in_flight(some(9))
+    };
+    let (network, server) = serve(server).await;
+    let options = in_flight(2);
+    let (client, connections) = RequestClient::<String, String>::in_order(LinesCodec::new, options);
+    let connection = connect(&network, connections).await;
+    let short = Duration::from_millis(1);
+    for call in ["50 a", "60 b", "0 c"] {
+        // The third one has no room, and is never sent.
+        assert!(timeout(short, client.call(call.into())).await.is_err());
+    }
+    let start = Instant::now();
+    assert_eq!(client.call("0 d".into()).await.unwrap(), "0 d");
+    assert!(start.elapsed() >= Duration::from_millis(40), "{:?}", start.elapsed());
+    let together = tokio::join!(client.call("10 e".into()), client.call("10 f".into()));
+    assert_eq!((together.0.unwrap(), together.1.unwrap()), ("10 e".into(), "10 f".into()));
+    assert!(!connection.handle().is_closed());
+    drop(connection);
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_encoder_surfaces_at_the_call() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), shout);
+    let (network, server) = serve(server).await;
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let connection = connect(&network, connections).await;
+    let call = |line: &str| client.call(line.to_owned());
+    let (first, wrong, last) = tokio::join!(call("a"), call("b\nc"), call("d"));
+    assert_eq!((first.unwrap(), last.unwrap()), ("A".into(), "D".into()));
+    let wrong = wrong.unwrap_err();
+    assert!(matches!(&wrong, CallError::Encode(error) if error.to_string() == "a line has no LF"));
+    assert!(!wrong.is_sent());
+    drop(connection);
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_connection_calls_fail_as_soon_as_there_can_be_none() {
+    let network = MemNetwork::new();
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let start = Instant::now();
+    let connect = async {
+        sleep(Duration::from_secs(1)).await;
+        Client::builder(connections).network(network.clone()).connect("mem://nobody").await
+    };
+    let (connected, called) = tokio::join!(connect, client.call("a".into()));
+    assert!(connected.is_err());
+    assert!(matches!(called.unwrap_err(), CallError::NotConnected));
+    assert!(matches!(client.call("b".into()).await.unwrap_err(), CallError::NotConnected));
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ends_fails_what_was_sent() {
+    let (network, server) = {
+        let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), late);
+        serve(server).await
+    };
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let connection = connect(&network, connections).await;
+    let end = async {
+        sleep(Duration::from_secs(1)).await;
+        server.shutdown(Duration::from_millis(1)).await
+    };
+    let (called, _) = tokio::join!(client.call("20000 a".into()), end);
+    let error = called.unwrap_err();
+    assert!(matches!(&error, CallError::Lost { .. }) && error.is_sent(), "{error}");
+    connection.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_goes_over_the_next_connection() {
+    let network = MemNetwork::new();
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let reconnecting = ReconnectingClient::builder(connections).network(network.clone());
+    let reconnecting = reconnecting.connect("mem://server").unwrap();
+    let serve = async {
+        sleep(Duration::from_secs(3)).await;
+        let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), shout);
+        let server = Server::builder(server).network(network.clone());
+        server.listen("mem://server").unwrap().bind().await.unwrap()
+    };
+    let (called, server) = tokio::join!(client.call("a".into()), serve);
+    assert_eq!(called.unwrap(), "A");
+    server.shutdown(LONG).await;
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), shout);
+    let server = Server::builder(server).network(network.clone()).listen("mem://server").unwrap();
+    let server = server.bind().await.unwrap();
+    assert_eq!(client.call("b".into()).await.unwrap(), "B");
+    reconnecting.shutdown(LONG).await;
+    assert!(matches!(client.call("c".into()).await.unwrap_err(), CallError::NotConnected));
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_of_either_side_waits_for_the_answers() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), late);
+    let (network, server) = serve(server).await;
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let reconnecting = ReconnectingClient::builder(connections).network(network.clone());
+    let reconnecting = reconnecting.connect("mem://server").unwrap();
+    let stop = async {
+        sleep(Duration::from_millis(100)).await;
+        reconnecting.shutdown(LONG).await
+    };
+    let (called, _) = tokio::join!(client.call("1000 a".into()), stop);
+    assert_eq!(called.unwrap(), "1000 a");
+
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let connection = connect(&network, connections).await;
+    let stop = async {
+        sleep(Duration::from_millis(100)).await;
+        server.shutdown(LONG).await
+    };
+    let (first, second, report) =
+        tokio::join!(client.call("1000 a".into()), client.call("500 b".into()), stop);
+    assert_eq!((first.unwrap(), second.unwrap()), ("1000 a".into(), "500 b".into()));
+    assert_eq!(report.aborted, 0);
+    connection.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_order_that_nobody_asked_for_is_an_error_of_the_server() {
+    let (_client, connections) =
+        RequestClient::<String, String>::in_order(LinesCodec::new, Default::default());
+    let (mut peer, connection) = testing::serve(connections, Limits::default());
+    peer.write_all(b"surprise\n").await.unwrap();
+    drop(peer);
+    let reason = connection.closed().await;
+    assert_eq!(
+        reason.to_string(),
+        "protocol error by peer: an answer came, and no request waits for one"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_may_send_more_than_anybody_holds() {
+    const LEN: usize = 300_000; // more than the transport and both queues hold
+    let server = |_: &ConnectionInfo| {
+        let framer = Prefixed::int32(Endian::Big).with_max_length(LEN + 8).unwrap();
+        RequestServer::by_id(FrameCodec::new(framer, WithId(Raw)), async |request: Bytes| {
+            Ok(request)
+        })
+    };
+    let codec = || {
+        let framer = Prefixed::int32(Endian::Big).with_max_length(LEN + 8).unwrap();
+        FrameCodec::new(framer, WithId(Raw))
+    };
+    let mut limits = Limits::default();
+    limits.max_pending = LEN + 12;
+    let network = MemNetwork::new();
+    let server = Server::builder(server).limits(limits.clone()).network(network.clone());
+    let server = server.listen("mem://server").unwrap().bind().await.unwrap();
+    let (client, connections) = RequestClient::by_id(codec, Default::default());
+    let builder = Client::builder(connections).limits(limits).network(network.clone());
+    let connection = builder.connect("mem://server").await.unwrap();
+    let calls: Vec<_> = (0..50_u8)
+        .map(|byte| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let asked = Bytes::from(vec![byte; LEN]);
+                assert_eq!(client.call(asked.clone()).await.unwrap(), asked);
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    drop(connection);
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_begin_again_behind_the_greatest_and_skip_those_in_use() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sees = Arc::clone(&seen);
+    let (mut peer, connection) = {
+        let mut options = in_flight(9); // three ids are enough for three
+        (options.max_id, options.deadline) = (2, LONG / 2);
+        let (client, connections) = RequestClient::by_id(tagged_lines, options);
+        tokio::spawn(async move {
+            let slow = client.call("slow".into());
+            let fast = async {
+                for _ in 0..5 {
+                    let answer = client.call("fast".into()).await.unwrap();
+                    sees.lock().unwrap().push(answer);
+                }
+            };
+            let _ = tokio::join!(slow, fast);
+        });
+        testing::serve(connections, Limits::default())
+    };
+    let mut ids = Vec::new();
+    let mut line = String::new();
+    while ids.len() < 6 {
+        match peer.read_u8().await.unwrap() {
+            b'\n' => {
+                let (id, what) = line.split_once(' ').unwrap();
+                ids.push(id.parse::<u64>().unwrap());
+                if what == "fast" {
+                    peer.write_all(format!("{id} done\n").as_bytes()).await.unwrap();
+                }
+                line.clear();
+            }
+            byte => line.push(byte.into()),
+        }
+    }
+    assert_eq!(ids, [1, 2, 0, 2, 0, 2]);
+    drop(peer);
+    connection.closed().await;
+    assert_eq!(*seen.lock().unwrap(), ["done"; 5]);
+}
+
+#[tokio::test]
+async fn a_factory_makes_one_connection_at_a_time() {
+    let network = MemNetwork::new();
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), shout);
+    let server = Server::builder(server).network(network.clone());
+    let server = server.listen("mem://server").unwrap().bind().await.unwrap();
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let connections = Arc::new(connections);
+    let shares = || {
+        let shared = Arc::clone(&connections);
+        factory_fn(move |info: &ConnectionInfo| shared.build_protocol(info))
+    };
+    let first =
+        Client::builder(shares()).network(network.clone()).connect("mem://server").await.unwrap();
+    assert_eq!(client.call("a".into()).await.unwrap(), "A");
+    let second =
+        Client::builder(shares()).network(network.clone()).connect("mem://server").await.unwrap();
+    second.closed().await;
+    assert_eq!(client.call("b".into()).await.unwrap(), "B");
+    drop(first);
+    server.shutdown(LONG).await;
+}
