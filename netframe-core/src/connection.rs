@@ -39,7 +39,7 @@ pub(crate) use self::next::{Blocked, Next};
 use self::shaped::Shaped;
 pub(crate) use self::waiters::Awaited;
 use self::waiters::Waiters;
-pub(crate) use self::write_queue::WriteQueue;
+pub(crate) use self::write_queue::{BY_REFERENCE, WriteQueue};
 
 /// The state machine of one connection. It is kept small, as every idle connection has one: what
 /// only some need, or only for a moment, is behind `rare` and `queue`.

@@ -64,8 +64,8 @@ pub trait Transport: Send {
     /// whole allocation behind it alive. Limits as [`write`](Self::write).
     fn write_bytes(&mut self, data: Bytes);
 
-    /// Lets `f` append to the out buffer in place: an encoder writes without a copy. Limits as
-    /// [`write`](Self::write), applied to what `f` appended.
+    /// Lets `f` encode into an empty buffer that the thread keeps, and queues what it appended when it
+    /// returns: by reference from 16 KiB up, below as a copy. Limits as [`write`](Self::write).
     fn with_buffer(&mut self, f: &mut dyn FnMut(&mut BytesMut));
 
     /// Bytes queued and not yet taken by the transport below.

@@ -178,7 +178,6 @@ pub(crate) enum Op {
     Write(usize),
     WriteTwo(usize),
     WriteBytes(usize),
-    WithBuffer(usize),
     PollDrain,
     AskWantsData,
     Close,
@@ -236,10 +235,9 @@ impl Op {
         // What ends a connection is rare, so that much happens before.
         match kind % 64 {
             11 | 13 | 31 | 34 | 36 | 41 | 42 | 44 | 50 if !arg.is_multiple_of(8) => Self::Turn,
-            0..=3 => Self::Write(len),
+            0..=3 | 7 => Self::Write(len),
             4 => Self::WriteTwo(len),
             5 | 6 => Self::WriteBytes(len),
-            7 => Self::WithBuffer(len),
             8 => Self::PollDrain,
             9 | 10 => Self::AskWantsData,
             11 => Self::Close,

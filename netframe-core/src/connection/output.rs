@@ -72,27 +72,6 @@ impl Core {
         unused
     }
 
-    /// Takes the out buffer, so that user code can append to it without the lock.
-    pub(crate) fn lend_buffer(&mut self) -> Box<WriteQueue> {
-        self.start_flush()
-    }
-
-    /// Takes it back. Bytes behind `len` are new; if there is no room for them they are dropped.
-    pub(crate) fn return_buffer(
-        &mut self,
-        mut queue: Box<WriteQueue>,
-        len: usize,
-        limits: &Limits,
-    ) {
-        let appended = queue.tail_mut().len().saturating_sub(len);
-        if self.admit(appended, limits) {
-            self.enqueued(appended, limits);
-        } else {
-            queue.tail_mut().truncate(len);
-        }
-        self.restore(queue);
-    }
-
     pub(crate) fn queued(&self) -> usize {
         self.queued
     }

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// Writes from this many bytes on are queued by reference. Below, a copy is cheaper than the
 /// bookkeeping, and a reference to a small piece of a 64 KiB read buffer would pin all of it.
-const BY_REFERENCE: usize = 16 * 1024;
+pub(crate) const BY_REFERENCE: usize = 16 * 1024;
 
 /// Slices handed to one vectored write.
 const MAX_SLICES: usize = 32;
@@ -98,11 +98,6 @@ impl WriteQueue {
         self.seal();
         self.segments.push_back(data);
         None
-    }
-
-    /// The buffer that small writes are appended to.
-    pub(crate) fn tail_mut(&mut self) -> &mut BytesMut {
-        &mut self.tail
     }
 
     /// Puts `later` behind everything here.

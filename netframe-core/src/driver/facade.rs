@@ -1,6 +1,7 @@
 //! The [`Transport`] that a protocol is given on a real connection.
 
 use std::any::{Any, TypeId};
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,10 +10,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{caught, caught_async, panic_text};
+use super::{caught_async, panic_text};
 use crate::addr::Addr;
 use crate::close_reason::{Cause, CloseKind, Side};
-use crate::connection::{Arrival, Switch, ticks};
+use crate::connection::{Arrival, BY_REFERENCE, Switch, ticks};
 use crate::datagram::SendError;
 use crate::factory::DynFactory;
 use crate::handle::Handle;
@@ -23,6 +24,14 @@ use crate::shared::Shared;
 use crate::transport::datagram::DatagramSocket;
 use crate::transport::{DatagramSide, Datagrams, Residue, Spawned, Transport};
 use crate::wheel::TICK_MS;
+
+/// The largest buffer that a thread keeps for its encoders.
+const MAX_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// What an encoder appends to: a copy into the queue costs less than to lend it the queue.
+    static ENCODED: Cell<BytesMut> = Cell::default();
+}
 
 /// A connection as its protocol sees it. The driver runs in the same task, so nothing done here
 /// has to wake it.
@@ -59,19 +68,16 @@ impl Transport for Facade {
     }
 
     fn with_buffer(&mut self, f: &mut dyn FnMut(&mut BytesMut)) {
-        let mut queue = self.shared.lock().lend_buffer();
-        // The closure sees only what it appends: a part split off behind the earlier bytes. Without
-        // any it gets the buffer itself, whose used part can only then be used again.
-        let tail = queue.tail_mut();
-        let len = tail.len();
-        let mut part = if len == 0 { std::mem::take(tail) } else { tail.split_off(len) };
-        let outcome = caught(|| f(&mut part));
-        if outcome.is_ok() {
-            tail.unsplit(part);
+        let mut part = ENCODED.take(); // an empty one stays, should `f` come here too
+        f(&mut part);
+        if part.len() >= BY_REFERENCE {
+            self.write_bytes(part.split().freeze());
+        } else if !part.is_empty() {
+            self.write(&part);
         }
-        self.shared.lock().return_buffer(queue, len, self.shared.limits());
-        if let Err(panic) = outcome {
-            std::panic::resume_unwind(panic);
+        if part.capacity() <= MAX_KEPT {
+            part.clear();
+            ENCODED.set(part);
         }
     }
 

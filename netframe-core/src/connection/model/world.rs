@@ -152,14 +152,6 @@ impl World {
                 self.model.write(len, &self.limits);
                 drop(self.core.write_bytes(data.into(), &self.limits));
             }
-            Op::WithBuffer(len) => {
-                let data = self.output(len);
-                self.model.write(len, &self.limits);
-                let mut queue = self.core.lend_buffer();
-                let before = queue.tail_mut().len();
-                queue.tail_mut().extend_from_slice(&data);
-                self.core.return_buffer(queue, before, &self.limits);
-            }
             Op::PollDrain => {
                 let mut cx = Context::from_waker(Waker::noop());
                 let model = &self.model;
