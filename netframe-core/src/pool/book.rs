@@ -11,8 +11,12 @@
 //! comes back goes to whoever has waited longest of those to whom it is of use, even if that means to
 //! close it: an endpoint that is always busy does not starve another.
 
+mod entries;
 #[cfg(test)]
 mod tests;
+
+pub(super) use self::entries::{Effects, Grant, Refused, Rest};
+use self::entries::{Pass, Place, Site, State, Turn};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -48,112 +52,6 @@ pub(super) struct Book<T, H, W> {
     last: u64,
     pub(super) stats: PoolStats,
     closed: bool,
-}
-
-struct Place<T, H> {
-    endpoint: Arc<Endpoint>,
-    /// What reaches its connection, and those that were opened on the way to it.
-    handles: Vec<H>,
-    /// When it was dialled.
-    born: Option<Instant>,
-    /// Its peer has ended its side, or it ends.
-    spent: bool,
-    state: State<T>,
-}
-
-impl<T, H> Place<T, H> {
-    fn to_dial(endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint, handles: Vec::new(), born: None, spent: false, state: State::Dialling }
-    }
-}
-
-enum State<T> {
-    Dialling,
-    InUse,
-    Idle(T, Rest),
-    /// It keeps what it is until it has ended. `hurried` if it was idle.
-    Closing {
-        conn: Option<T>,
-        hurried: bool,
-    },
-    /// An idle one, for somebody who has not taken it yet, and may dial another in its place.
-    Granted {
-        ended: bool,
-    },
-}
-
-/// The number of an idle connection in the order of coming back, and when it expires.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rest {
-    turn: u64,
-    until: Option<Instant>,
-}
-
-/// What there is of one endpoint.
-#[derive(Default)]
-struct Site {
-    places: usize,
-    waiting: usize,
-    /// The latest that came back is last.
-    idle: BTreeMap<u64, PlaceId>,
-    pass: Pass,
-}
-
-/// What one pass of `settle`, by its number, knows of an endpoint.
-#[derive(Default)]
-struct Pass {
-    number: u64,
-    /// For so many of those who wait a place is on its way.
-    promised: usize,
-    /// The others wait in vain, and were counted.
-    blocked: bool,
-}
-
-/// What one that waits can do.
-enum Turn {
-    Reuse(PlaceId),
-    Dial,
-    /// All that it lacks is a place in total.
-    NeedsRoom,
-    /// Its endpoint has all that it may have: so many wait in vain, if they were not counted before.
-    Blocked(usize),
-}
-
-/// What is to be done once the book is not locked.
-pub(super) struct Effects<T, H, W> {
-    pub(super) grants: Vec<Grant<T, W>>,
-    /// To be closed in order; `true` for those that were idle.
-    pub(super) close: Vec<(H, bool)>,
-    /// Of no use any more.
-    pub(super) dropped: Vec<T>,
-    /// Who waits in vain.
-    pub(super) dismissed: Vec<W>,
-    /// The timer has to look at the expiries again.
-    pub(super) alarm: bool,
-    /// No place is taken any more.
-    pub(super) empty: bool,
-}
-
-/// A place for one that waited, with the idle connection that has it, or to dial one.
-pub(super) struct Grant<T, W> {
-    pub(super) to: W,
-    pub(super) id: PlaceId,
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) idle: Option<(T, Rest)>,
-}
-
-/// Why nobody can join the queue.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    Closed,
-    TooManyWaiting,
-}
-
-impl<T, H, W> Default for Effects<T, H, W> {
-    fn default() -> Self {
-        let (grants, close, dropped, dismissed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { grants, close, dropped, dismissed, alarm: false, empty: false }
-    }
 }
 
 impl<T, H: Clone, W> Book<T, H, W> {
@@ -250,16 +148,12 @@ impl<T, H: Clone, W> Book<T, H, W> {
         now: Instant,
         fx: &mut Effects<T, H, W>,
     ) {
+        self.free_if_over(id, now, fx);
         let turn = self.number();
         let Some(place) = self.places.get_mut(&id) else {
             fx.dropped.push(conn); // it has ended meanwhile
             return;
         };
-        if matches!(place.state, State::Granted { ended: true }) {
-            fx.dropped.push(conn);
-            self.free(id, now, fx);
-            return;
-        }
         let dies = after(place.born, self.limits.max_lifetime);
         let expires = after(Some(now), self.limits.idle_timeout);
         let until = [dies, expires].into_iter().flatten().min();
@@ -295,10 +189,9 @@ impl<T, H: Clone, W> Book<T, H, W> {
     /// The idle connection that was granted is taken.
     pub(super) fn taken(&mut self, id: PlaceId, now: Instant, fx: &mut Effects<T, H, W>) {
         self.stats.reused += 1;
-        match self.places.get_mut(&id) {
-            Some(Place { state: State::Granted { ended: true }, .. }) => self.free(id, now, fx),
-            Some(place) => place.state = State::InUse,
-            None => {}
+        self.free_if_over(id, now, fx);
+        if let Some(place) = self.places.get_mut(&id) {
+            place.state = State::InUse;
         }
     }
 
@@ -316,13 +209,10 @@ impl<T, H: Clone, W> Book<T, H, W> {
     /// The idle connection that was granted is of no use and ends, and so does the wish for one.
     pub(super) fn declined(&mut self, id: PlaceId, now: Instant, fx: &mut Effects<T, H, W>) {
         self.stats.found_dead += 1;
-        match self.places.get_mut(&id) {
-            Some(Place { state: State::Granted { ended: true }, .. }) => self.free(id, now, fx),
-            Some(place) => {
-                place.state = State::Closing { conn: None, hurried: true };
-                self.hurried += 1;
-            }
-            None => {}
+        self.free_if_over(id, now, fx);
+        if let Some(place) = self.places.get_mut(&id) {
+            place.state = State::Closing { conn: None, hurried: true };
+            self.hurried += 1;
         }
     }
 
@@ -382,10 +272,9 @@ impl<T, H: Clone, W> Book<T, H, W> {
         self.places.len()
     }
 
-    /// How to reach each connection, with how many places they have.
-    pub(super) fn handles(&self) -> (Vec<H>, usize) {
-        let handles = self.places.values().flat_map(|place| place.handles.iter().cloned());
-        (handles.collect(), self.places.values().filter(|place| !place.handles.is_empty()).count())
+    /// How to reach each connection.
+    pub(super) fn handles(&self) -> Vec<H> {
+        self.places.values().flat_map(|place| place.handles.iter().cloned()).collect()
     }
 
     pub(super) fn status(&self) -> PoolStatus {
@@ -542,6 +431,14 @@ impl<T, H: Clone, W> Book<T, H, W> {
         self.forget_if_empty(&place.endpoint);
         fx.empty = self.places.is_empty();
         self.settle(now, fx);
+    }
+
+    /// Frees a place whose connection has ended on its way to who was granted it.
+    fn free_if_over(&mut self, id: PlaceId, now: Instant, fx: &mut Effects<T, H, W>) {
+        let place = self.places.get(&id);
+        if place.is_some_and(|place| matches!(place.state, State::Granted { ended: true })) {
+            self.free(id, now, fx);
+        }
     }
 
     fn site(&mut self, endpoint: &Arc<Endpoint>) -> &mut Site {

@@ -18,12 +18,13 @@ use super::{Connector, Pooled};
 use crate::driver::{caught, panic_text};
 use crate::endpoint::Endpoint;
 use crate::handle::Handle;
-use crate::home::{ABORT_GRACE, EVICTION};
+use crate::home::ABORT_GRACE;
 use crate::leaks::Leaks;
 use crate::limits::deadline;
 use crate::server::DrainReport;
 
 type Granted<T> = oneshot::Sender<Place<T>>;
+type Books<T> = Book<T, Handle, Granted<T>>;
 type Fx<T> = Effects<T, Handle, Granted<T>>;
 
 /// What all clones of a pool, its checkouts and its tasks share.
@@ -33,7 +34,7 @@ pub(super) struct Inner<T: Pooled> {
     /// Cancelled when the pool is closed.
     pub(super) closed: CancellationToken,
     /// Taken for a moment; no user code runs and nothing is woken under it.
-    book: Mutex<Book<T, Handle, Granted<T>>>,
+    book: Mutex<Books<T>>,
     runtime: runtime::Handle,
     /// Wakes the timer.
     alarm: Notify,
@@ -60,7 +61,7 @@ impl<T: Pooled> Inner<T> {
     /// Changes the book, and then does what is to be done about it.
     pub(super) fn change<R>(
         self: &Arc<Self>,
-        change: impl FnOnce(&mut Book<T, Handle, Granted<T>>, Instant, &mut Fx<T>) -> R,
+        change: impl FnOnce(&mut Books<T>, Instant, &mut Fx<T>) -> R,
     ) -> R {
         let (mut fx, now) = (Effects::default(), Instant::now());
         let result = change(&mut self.book(), now, &mut fx);
@@ -143,9 +144,12 @@ impl<T: Pooled> Inner<T> {
         let open = self.close();
         let mut aborted = 0;
         if timeout_at(deadline, self.emptied()).await.is_err() {
-            let (handles, connections) = self.book().handles();
-            aborted = connections;
-            warn!(aborted, "the deadline of a pool passed; aborting what is in use");
+            let handles = {
+                let book = self.book();
+                aborted = book.size();
+                book.handles()
+            };
+            warn!(aborted, "the deadline of a pool passed; aborting what is left");
             handles.iter().for_each(Handle::abort);
             // An error means that a handler blocks its thread: it is reported.
             let _ = timeout(ABORT_GRACE, self.emptied()).await;
@@ -212,15 +216,18 @@ impl<T: Pooled> Inner<T> {
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book<T, Handle, Granted<T>>> {
+    fn book(&self) -> MutexGuard<'_, Books<T>> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Time for a connection that was idle to close in order: a round trip to almost anywhere.
+const CLOSE_GRACE: Duration = Duration::from_millis(100);
+
 /// Ends a connection that was idle, whose place somebody may want: in order, but without the patience
 /// that a peer has who is still to read something.
 async fn hurry(handle: Handle) {
-    if timeout(EVICTION, handle.closed()).await.is_err() && handle.queued() == 0 {
+    if timeout(CLOSE_GRACE, handle.closed()).await.is_err() && handle.queued() == 0 {
         handle.abort();
     }
 }
