@@ -634,6 +634,46 @@ async fn many_users_of_a_real_server_have_exactly_as_many_connections_as_may_be(
     server.abort();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_goes_away_while_others_come_and_go_leaves_nothing_behind() {
+    const MAX: usize = 3;
+    let net = Net::serving([X, Y]).await;
+    let pool = net.pool(|limits| limits.max_connections = MAX);
+    let user = async |pool: &Pool<Stream>, mut rng: fastrand::Rng| {
+        for _ in 0..200 {
+            let endpoint = [X, Y][rng.usize(0..2)];
+            // Some go away just as they are granted something.
+            let got = patient(pool.get(endpoint), rng.usize(1..8)).await;
+            assert!(pool.status().total.connections() <= MAX);
+            match got {
+                Some(stream) if rng.u8(0..8) == 0 => stream.unwrap().close(),
+                Some(stream) if rng.u8(0..8) == 0 => stream.unwrap().abort(),
+                Some(stream) => {
+                    let _stream = stream.unwrap();
+                    yield_now().await;
+                }
+                None => {}
+            }
+        }
+    };
+    let users: Vec<_> = (0..32)
+        .map(|seed| {
+            let pool = pool.clone();
+            tokio::spawn(async move { user(&pool, fastrand::Rng::with_seed(seed)).await })
+        })
+        .collect();
+    for user in users {
+        user.await.unwrap();
+    }
+    for endpoint in [X, Y] {
+        ask(&pool, endpoint, b"still here").await;
+    }
+    let [_, in_use, dialling, _, waiting] = counts(&pool);
+    assert_eq!((in_use, dialling, waiting), (0, 0, 0));
+    let report = pool.shutdown(10 * SECOND).await;
+    assert!(report.aborted == 0 && report.leaks.is_empty(), "{report}");
+}
+
 #[tokio::test]
 async fn a_name_that_moved_is_reached_by_the_next_dial() {
     let [old, new] = [tcp().await, tcp().await];
@@ -757,6 +797,19 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
         Poll::Pending => Poll::Ready(None),
     })
     .await
+}
+
+/// What the future comes to if it is polled so many times, others in between; then it is dropped.
+async fn patient<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = poll_once(future.as_mut()).await;
+        if polled.is_some() {
+            return polled;
+        }
+        yield_now().await;
+    }
+    None
 }
 
 /// Begins, and does not go on.
