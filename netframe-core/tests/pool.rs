@@ -236,6 +236,31 @@ async fn what_a_failed_attempt_had_opened_counts_until_it_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_of_no_use_has_ended_before_another_is_dialled_in_its_place() {
+    let net = Net::serving([X]).await;
+    let (connect, last) = (net.connect(), Arc::new(Mutex::new(None::<Handle>)));
+    let mut limits = PoolLimits::default();
+    limits.max_connections = 1;
+    let pool = Pool::builder(move |endpoint| {
+        let (connecting, last) = (connect(endpoint), Arc::clone(&last));
+        async move {
+            let is_over = last.lock().unwrap().take().is_none_or(|last| last.is_closed());
+            assert!(is_over, "there would be two at once");
+            let stream = connecting.await?;
+            *last.lock().unwrap() = Some(stream.handle());
+            Ok::<_, BoxError>(stream)
+        }
+    });
+    let pool = pool.limits(limits).build().unwrap();
+    let mut stream = pool.get(X).await.unwrap();
+    stream.write_all(b"an answer comes while it is idle").await.unwrap();
+    drop(stream);
+    settle().await;
+    ask(&pool, X, b"hello").await;
+    assert_eq!(pool.status().stats.found_dead, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_longest_idle_of_another_endpoint_makes_room() {
     let net = Net::serving([X, Y]).await;
     let pool = net.pool(|limits| limits.max_connections = 2);
@@ -328,6 +353,7 @@ async fn an_idle_connection_is_closed_in_time() {
     let pool = net.pool(|limits| limits.idle_timeout = (10 * SECOND).into());
     let [one, other] = [pool.get(X).await.unwrap(), pool.get(X).await.unwrap()];
     let [first, second] = [one.handle(), other.handle()];
+    settle().await; // the timer has nothing to wait for yet
     drop(one);
     sleep(4 * SECOND).await;
     drop(other);
