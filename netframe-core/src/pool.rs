@@ -45,7 +45,8 @@ use crate::stream::Stream;
 /// place, goes to who has waited longest of those to whom it is of use. If all that somebody lacks is
 /// a place in total, the connection to another endpoint that has been idle longest is closed for it,
 /// even if others wait for that endpoint too, but not as long: a busy endpoint does not starve another.
-/// An idle connection is closed in order, and reset if that takes more than 100 ms.
+/// An idle connection is closed in order, and reset if that takes more than 100 ms with nothing left
+/// to send.
 ///
 /// **Dead connections.** One whose peer sends FIN or a reset while it is idle is closed at once, and
 /// not handed out. For that up to 64 KiB are read ahead, from the first time it was given back.
