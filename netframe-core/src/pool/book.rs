@@ -272,6 +272,11 @@ impl<T, H: Clone, W> Book<T, H, W> {
         self.places.len()
     }
 
+    /// How to reach the connections of one place.
+    pub(super) fn handles_of(&self, id: PlaceId) -> Vec<H> {
+        self.places.get(&id).map_or_else(Vec::new, |place| place.handles.clone())
+    }
+
     /// How to reach each connection.
     pub(super) fn handles(&self) -> Vec<H> {
         self.places.values().flat_map(|place| place.handles.iter().cloned()).collect()

@@ -15,6 +15,7 @@ use super::error::PoolError;
 use super::inner::{Inner, by};
 use crate::driver::{caught, caught_async, panic_text};
 use crate::endpoint::Endpoint;
+use crate::handle::Handle;
 
 /// A connection from a [`Pool`](crate::Pool), for one user at a time.
 ///
@@ -142,7 +143,10 @@ impl<T: Pooled> Place<T> {
                 self.inner.change(|book, now, fx| book.taken(self.id, now, fx));
                 return Ok(self.checkout(connection));
             }
-            Held::Idle(connection, _) => self.replace(connection, until).await?,
+            Held::Idle(useless, _) => {
+                self.held = Held::Useless;
+                self.replace(useless, until).await?;
+            }
             other => self.held = other,
         }
         self.dial(until).await
@@ -150,12 +154,17 @@ impl<T: Pooled> Place<T> {
 
     /// Ends a connection of no use, and keeps its place for another.
     async fn replace(&mut self, useless: T, until: Option<Instant>) -> Result<(), PoolError> {
-        self.held = Held::Useless;
-        let handle = useless.handle();
-        handle.abort();
-        if by(until, handle.closed()).await.is_none() {
+        let handles = self.inner.change(|book, _, _| book.handles_of(self.id));
+        handles.iter().for_each(Handle::abort);
+        let ended = async {
+            for handle in &handles {
+                handle.closed().await;
+            }
+        };
+        if by(until, ended).await.is_none() {
             return Err(self.timed_out());
         }
+        drop(useless);
         self.id = self.inner.change(|book, _, _| book.replaced(self.id));
         self.held = Held::Dialling(Begun::default());
         Ok(())
