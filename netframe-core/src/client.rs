@@ -20,6 +20,7 @@ use crate::io::Io;
 use crate::limits::Limits;
 use crate::listener::{Connect, Incoming};
 use crate::network::Network;
+use crate::pool;
 use crate::resolve::{Resolve, ResolveError, SystemResolver};
 use crate::service::Service;
 
@@ -326,6 +327,7 @@ fn start(
     let origin = Arc::new(Origin::new(kind, incoming.local.clone()));
     let conn = Conn::start(incoming, &origin, home);
     let opened = (Handle::new(Arc::clone(conn.shared())), conn.info().clone());
+    pool::begins(&opened.0);
     factory.spawn(conn);
     opened
 }

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, debug_span, error, warn};
 
 pub(crate) use self::facade::Facade;
-use self::handler::{Verdict, caught, handle};
-pub(crate) use self::handler::{caught_async, panic_text};
+use self::handler::{Verdict, handle};
+pub(crate) use self::handler::{caught, caught_async, panic_text};
 use self::pending::{pend, watch_reset};
 use self::pump::Step;
 #[cfg(feature = "sim")]

@@ -128,7 +128,7 @@ impl Handle {
     ///
     /// A dropped future loses nothing.
     pub async fn peer_eof(&self) {
-        self.shared.change(Core::watch_eof);
+        self.watch_eof();
         self.wait(Awaited::Change, |core| {
             if core.is_input_over() { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -162,6 +162,27 @@ impl Handle {
             },
         )
         .await;
+    }
+
+    /// Waits until the connection cannot be used for another exchange.
+    pub(crate) async fn spent(&self) {
+        self.wait(
+            Awaited::Change,
+            |core| {
+                if core.is_spent() { Poll::Ready(()) } else { Poll::Pending }
+            },
+        )
+        .await;
+    }
+
+    /// Whether it ends, or one of its sides has.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.shared.lock().is_spent()
+    }
+
+    /// From now on the peer's FIN is looked for, as [`peer_eof`](Self::peer_eof) does.
+    pub(crate) fn watch_eof(&self) {
+        self.shared.change(Core::watch_eof);
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

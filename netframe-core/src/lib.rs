@@ -9,6 +9,7 @@
 //! | [`Protocol`], [`Factory`], [`Transport`] | the three traits: reacts, makes, is written to |
 //! | [`Server`], [`Client`], [`Reactor`], [`serve_io`] | what runs them |
 //! | [`ReconnectingClient`], [`Backoff`] | stays connected; how long it waits in between |
+//! | [`Pool`], [`Pooled`] | connections that are used again, so many and no more |
 //! | [`Endpoint`] | where to listen or connect |
 //! | [`Handle`], [`Mailbox`] | a connection for other tasks and threads |
 //! | [`Input`] | what the peer sends, for a handler that reads by itself |
@@ -61,6 +62,7 @@ mod network;
 mod owner;
 #[cfg(unix)]
 mod poller;
+mod pool;
 mod protocol;
 mod reactor;
 mod reconnect;
@@ -120,6 +122,9 @@ pub use self::limits::{AtLimit, LimitError, Limits, MinRate, Quota, Timeout};
 pub use self::listener::{Connect, Incoming, Listen};
 pub use self::mailbox::{Mailbox, Sender, TrySendError};
 pub use self::network::Network;
+pub use self::pool::{
+    Checkout, Pool, PoolBuilder, PoolCounts, PoolError, PoolLimits, PoolStats, PoolStatus, Pooled,
+};
 pub use self::protocol::{BoxError, BoxProtocol, Needs, Protocol, Result};
 pub use self::reactor::{Reactor, ReactorBuilder, Running, ServiceId, ServiceStatus, Workers};
 pub use self::reconnect::{

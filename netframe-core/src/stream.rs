@@ -208,6 +208,11 @@ impl Stream {
         self.handle.abort();
     }
 
+    /// Whether bytes were read ahead that nobody has taken.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.handle.shared().lock().has_inbound()
+    }
+
     /// From now on a drain does not end what is read: see [`stream_fn`].
     pub fn ignore_drain(&self) {
         self.handle.shared().change(Core::ignore_drain);

@@ -6,6 +6,7 @@
 //! | `shout.rs` | a protocol of one's own in twenty lines, with its test: the ones in README.md |
 //! | `hello_server.rs`, `hello_client.rs` | both sides of a connection, on port 12345 |
 //! | `reconnecting_client.rs` | a client that stays connected, through restarts of its server |
+//! | `pooled.rs` | a pool of connections, and one that is not to be used again |
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
 //! | `key_value_store.rs` | one store for all connections, bounded, with errors as answers |
 //! | `framed.rs` | frames: a server and its client that speak in netstrings |

@@ -70,6 +70,15 @@ async fn reconnecting_client_survives_restarts_of_its_server() {
 }
 
 #[tokio::test]
+async fn pooled_has_so_many_connections_and_ends() {
+    assert_eq!(
+        Example::run("pooled", &[]).rest().await,
+        "100 answers over 4 connections\nno answer to `quiet`: deadline has elapsed\n5 were opened \
+         in all\nclosed: 4 drained, 0 aborted\n"
+    );
+}
+
+#[tokio::test]
 async fn await_database_answers_in_order() {
     let mut lookup = Example::run("await_database", &[ANY_PORT]);
     let addr = lookup.listening().await;

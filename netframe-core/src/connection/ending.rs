@@ -77,6 +77,12 @@ impl Core {
         self.flags.any(Flags::ABORTED)
     }
 
+    /// Whether the connection ends, or one of its sides has: nothing further can be asked and answered.
+    pub(crate) fn is_spent(&self) -> bool {
+        let over = Flags::CLOSING | Flags::ABORTED | Flags::OVERFLOW;
+        self.flags.any(over | Flags::EOF_SEEN | Flags::FIN_WANTED)
+    }
+
     /// Whether nothing waits for a handler any more.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.flags.any(Flags::ABORTED | Flags::INTERRUPT)

@@ -188,7 +188,8 @@ impl Core {
         self.wake_all()
     }
 
-    pub(super) fn has_inbound(&self) -> bool {
+    /// Whether something was read that nobody has taken.
+    pub(crate) fn has_inbound(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.inbound.is_empty())
     }
 

@@ -90,7 +90,7 @@ where
 
 /// Runs user code, and returns the panic that it may end with. What a panic leaves half changed is
 /// the user's own, and is dropped with its connection.
-pub(super) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(code))
 }
 

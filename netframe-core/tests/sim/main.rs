@@ -11,6 +11,7 @@ mod groups;
 mod handles;
 mod limits;
 mod network;
+mod pool;
 mod reconnect;
 mod relay;
 mod requests;
@@ -41,6 +42,7 @@ fn a_seed_tells_all_that_happens() {
     replays(handles::slow_reader);
     replays(limits::crowded);
     replays(limits::dead_peers);
+    replays(pool::crowded);
     replays(reconnect::through_partitions_and_restarts);
     replays(relay::both_ways);
     replays(requests::in_order);
