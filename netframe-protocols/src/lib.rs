@@ -12,6 +12,7 @@
 //! | `chargen` | [`Chargen`]: characters without end | streams |
 //! | [`line`](mod@line) | [`Lines`](line::Lines): lines to a [`LineProtocol`](line::LineProtocol), either side | streams |
 //! | [`frame`](mod@frame) | [`Frames`](frame::Frames): netstrings, length prefixes and other frames to a [`FrameProtocol`](frame::FrameProtocol), either side | streams |
+//! | [`telnet`](mod@telnet) | [`Telnet`](telnet::Telnet): text and options to a [`TelnetProtocol`](telnet::TelnetProtocol), either side | streams |
 //! | [`socks5`](mod@socks5) | [`Socks5`](socks5::Socks5): the proxy's side of SOCKS 5 | streams |
 //! | [`chat`](mod@chat) | [`Chat`](chat::Chat): rooms, nicknames and history, for terminals | streams |
 //! | [`http`](mod@http) | [`Http`](http::Http): HTTP/1.1 to a [`Handler`](http::Handler), or to a tower service | streams |
@@ -49,6 +50,7 @@ mod hello;
 pub mod http;
 pub mod line;
 pub mod socks5;
+pub mod telnet;
 
 pub use self::answer::{QotdError, QotdOptions, daytime, qotd, time};
 pub use self::chargen::{Chargen, chargen};

@@ -11,6 +11,7 @@ mod http;
 mod lines;
 mod peer;
 mod simple;
+mod telnet;
 
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ fn a_seed_tells_all_that_happens() {
     replays(simple::echoes);
     replays(simple::discards);
     replays(simple::greets);
+    replays(telnet::answered);
 }
 
 /// Runs a scenario twice with each of some seeds, and compares all that happened.
