@@ -19,10 +19,12 @@
 //!
 //! # Features
 //!
-//! `http` and `tower` are on by default here, and off in the crate `netframe` unless they are asked for.
+//! `expect`, `http` and `tower` are on by default here, and off in the crate `netframe` unless they are
+//! asked for.
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `expect` | the module `expect`: dialogues with devices and programs, with or without Telnet |
 //! | `http` | the module `http`: HTTP/1.1 |
 //! | `tower` | `http::service`: a tower service, such as an axum application, as a handler |
 //! | `hyper` | `http::hyper`: such a service by hyper, for HTTP/2 and WebSockets |
@@ -41,6 +43,8 @@ mod chargen;
 pub mod chat;
 mod discard;
 mod echo;
+#[cfg(feature = "expect")]
+pub mod expect;
 mod forward;
 pub mod frame;
 #[doc(hidden)]

@@ -55,6 +55,8 @@
 //! names, and the module `runner`, by which a program of your own does so with yours. A crate that
 //! needs neither says `default-features = false` and compiles less.
 //!
+//! `expect` adds `protocols::expect`, dialogues with devices.
+//!
 //! `http` adds `protocols::http`, HTTP/1.1; `tower` a way to serve an axum application, or another
 //! tower service, by it; `hyper` the same by hyper, for HTTP/2 and WebSockets. `runner` has the first two.
 //!

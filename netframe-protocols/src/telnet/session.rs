@@ -53,6 +53,21 @@ impl Session {
         }
     }
 
+    /// What comes next on the wire, as [`TelnetDecoder::next_event`].
+    #[cfg(feature = "expect")]
+    pub(crate) fn next_event(
+        &mut self,
+        wire: &mut BytesMut,
+    ) -> Result<Option<TelnetEvent>, TelnetError> {
+        self.decoder.next_event(wire)
+    }
+
+    /// Appends `parts` as one text.
+    #[cfg(feature = "expect")]
+    pub(crate) fn encode(&self, parts: &[&[u8]], out: &mut BytesMut) {
+        encoder::encode(parts, self.sends_binary(), out);
+    }
+
     /// Deals with what was decoded, and says what of it is for the protocol.
     pub(crate) fn receive(
         &mut self,
