@@ -9,6 +9,7 @@
 //! | `await_database.rs` | a handler that awaits: order and backpressure come by themselves |
 //! | `key_value_store.rs` | one store for all connections, bounded, with errors as answers |
 //! | `framed.rs` | frames: a server and its client that speak in netstrings |
+//! | `expect_device.rs` | a session with a device: Telnet at both sides, and `Expect` to wait for its prompts |
 //! | `straight_line.rs` | a dialogue from top to bottom, instead of callbacks |
 //! | `mailbox.rs` | typed messages from a thread to connections, and what a slow one misses |
 //! | `shoutd.rs` | a program that serves one's own protocol from a configuration file |
@@ -56,6 +57,7 @@ pages! {
     forwarding "../../docs/guide/forwarding.md"
     configuration "../../docs/guide/configuration.md"
     observability "../../docs/guide/observability.md"
+    telnet "../../docs/guide/telnet.md"
     straight_line "../../docs/guide/straight-line.md"
     coming_from_twisted "../../docs/guide/coming-from-twisted.md"
     http_rules "../../docs/http.md"

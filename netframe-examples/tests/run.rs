@@ -113,6 +113,14 @@ async fn framed_answers_its_client_and_ends() {
 }
 
 #[tokio::test]
+async fn expect_device_logs_in_asks_and_ends() {
+    for endpoint in ["mem://device", ANY_PORT] {
+        let session = Example::run("expect_device", &[endpoint]);
+        assert_eq!(session.rest().await, "as eve: denied\nas ada: release 7.2, up 17 days\n");
+    }
+}
+
+#[tokio::test]
 async fn straight_line_plays_until_the_number_is_guessed() {
     let mut game = Example::run("straight_line", &[ANY_PORT]);
     let addr = game.listening().await;
