@@ -111,7 +111,8 @@ impl Transport for TelnetTransport<'_> {
             let before = out.len();
             f(out);
             if encoder::needs_encoding(&out[before..], binary) {
-                let text = out.split_off(before);
+                let text = out[before..].to_vec();
+                out.truncate(before);
                 encoder::encode(&[&text], binary, out);
             }
         });
