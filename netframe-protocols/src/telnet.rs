@@ -51,9 +51,9 @@
 //! name is refused. TERMINAL-TYPE and NAWS are understood; any other option can be agreed on, and
 //! what it says comes as it is.
 //!
-//! A word of the peer costs at most one answer, of no more bytes but for a name of the terminal; and it is
-//! read only while [`wants_data`](Transport::wants_data) is true, so that a peer that asks and does
-//! not read is soon not read from.
+//! A word of the peer costs at most one answer, with what that is about: a window size, or the name of a
+//! terminal. It is read only while [`wants_data`](Transport::wants_data) is true, so that a peer that
+//! asks and does not read is soon not read from.
 
 mod codes;
 mod decoder;

@@ -9,7 +9,9 @@ use netframe_core::transport::mem;
 use netframe_core::{ConnectionInfo, Result, Server, Stream};
 use netframe_protocols::expect::{Expect, ExpectError, Match, Pattern};
 use netframe_protocols::line::{LineProtocol, LineTransport, Lines};
-use netframe_protocols::telnet::{Plain, Telnet, TelnetError, TelnetOption, TelnetSettings};
+use netframe_protocols::telnet::{
+    Plain, Telnet, TelnetError, TelnetOption, TelnetSettings, telnet_echo,
+};
 use netframe_protocols::{Echo, echo};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -309,6 +311,33 @@ async fn a_session_with_a_device() {
     session.send_line("exit").await.unwrap();
     assert_eq!(session.expect_eof().await.unwrap(), "bye\r\n");
     drop(session);
+    server.shutdown(Duration::from_secs(9)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_agree_on_a_terminal_and_a_window() {
+    let network = mem::MemNetwork::new();
+    let server = Server::builder(telnet_echo(Default::default()).unwrap());
+    let server =
+        server.network(network.clone()).listen("mem://echo").unwrap().bind().await.unwrap();
+    let mut settings = TelnetSettings::client();
+    settings.terminal_types = ["VT\u{ff}", "DUMB"].map(Into::into).to_vec();
+    settings.window_size = Some((255, 65535));
+    for (settings, status) in [
+        (TelnetSettings::client(), "terminal not told, window not told"),
+        (settings, r"terminal VT\xc3\xbf, window 255 x 65535"),
+    ] {
+        let stream = Stream::builder().network(network.clone()).connect("mem://echo").await;
+        let mut device = Expect::over(stream.unwrap()).telnet(settings);
+        // Whatever was to be agreed on has been once an answer to what was sent behind it is here.
+        for _ in 0..2 {
+            device.send_line("hello").await.unwrap();
+            assert_eq!(device.expect("hello\r\n").await.unwrap().before(), b"");
+        }
+        device.send_line("/status").await.unwrap();
+        let told = device.expect("\r\n").await.unwrap();
+        assert_eq!(str::from_utf8(told.before()), Ok(status));
+    }
     server.shutdown(Duration::from_secs(9)).await;
 }
 

@@ -45,8 +45,8 @@ pub fn telnet_echo(
     })
 }
 
-/// Returns each line. The line `/status` is answered by the names of the client's terminal and the
-/// size of its window, as the client told them; from [`telnet_echo`].
+/// Returns each line. The line `/status` is answered by the name of the client's terminal and the size
+/// of its window, as the client told them; from [`telnet_echo`].
 #[derive(Clone, Debug)]
 pub struct TelnetEcho {
     framer: LineFramer,
