@@ -42,6 +42,7 @@
 //! ```
 
 mod error;
+mod found;
 mod pattern;
 
 use std::fmt;
@@ -60,6 +61,7 @@ use tokio::time::timeout;
 
 pub use self::error::ExpectError;
 use self::error::tail;
+pub use self::found::Match;
 pub use self::pattern::Pattern;
 use crate::telnet::{Notice, Session, TelnetError, TelnetSettings};
 
@@ -71,6 +73,9 @@ const DEFAULT_MAX_BUFFER: usize = 1024 * 1024;
 
 /// Bytes of one read.
 const READ: usize = 8 * 1024;
+
+/// Reads after which others have their turn.
+const READS: u32 = 16;
 
 /// Bytes of answers that may wait to be sent: a peer that negotiates and does not read is then not read
 /// from.
@@ -93,6 +98,8 @@ pub struct Expect<S = Stream> {
     /// Something was written since the last flush.
     is_unflushed: bool,
     is_ended: bool,
+    /// Since others had their turn.
+    reads: u32,
     /// What the peer sent behind all that is kept, and is no Telnet.
     broken: Option<TelnetError>,
     timeout: Duration,
@@ -134,6 +141,7 @@ impl<S> Expect<S> {
             max_out: MAX_REPLIES,
             is_unflushed: false,
             is_ended: false,
+            reads: 0,
             broken: None,
             timeout: DEFAULT_TIMEOUT,
             max_buffer: DEFAULT_MAX_BUFFER,
@@ -315,6 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Expect<S> {
             );
             // Of several the first is the least.
             if let Some(found) = found.min_by_key(|(_, range)| range.start) {
+                self.send_answers().await;
                 return Ok(found);
             }
             if let Some(error) = self.broken {
@@ -329,18 +338,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Expect<S> {
             poll_fn(|cx| {
                 // Whether or not it leaves, there may be something to read.
                 if let Poll::Ready(Err(error)) = self.poll_send(cx) {
-                    return Poll::Ready(Err(Stop::Failed(error.into())));
+                    return Poll::Ready(Err(error));
                 }
-                self.poll_receive(cx).map_err(|error| Stop::Failed(error.into()))
+                if self.reads >= READS {
+                    return self.rest(cx);
+                }
+                self.poll_receive(cx)
             })
-            .await?;
+            .await
+            .map_err(|error| Stop::Failed(error.into()))?;
         }
+    }
+
+    /// Has answers leave as far as the peer takes them; an error is told by the next call.
+    async fn send_answers(&mut self) {
+        let _ = poll_fn(|cx| Poll::Ready(self.poll_send(cx))).await;
+    }
+
+    /// Lets others have their turn, and the deadline: a stream may always have something to read.
+    fn rest<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.reads = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn take_match(&mut self, pattern: &Pattern, index: usize, range: Range<usize>) -> Match {
         let groups = pattern.groups(&self.buffer, range.clone());
         let bytes = self.buffer.split_to(range.end).freeze();
-        Match { index, before: range.start, groups, bytes }
+        Match::new(index, range.start, groups, bytes)
     }
 
     fn queue(&mut self, parts: &[&[u8]]) {
@@ -360,6 +385,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Expect<S> {
                 }
                 if self.is_ended || self.broken.is_some() || self.room() == 0 {
                     return Poll::Pending;
+                }
+                if self.reads >= READS {
+                    return self.rest(cx);
                 }
                 ready!(self.poll_receive(cx))?;
             }
@@ -403,6 +431,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Expect<S> {
         let mut bytes = [0; READ];
         let mut read = ReadBuf::new(&mut bytes[..READ.min(self.room())]);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+        self.reads += 1;
         self.is_ended = read.filled().is_empty();
         if self.telnet.is_some() {
             self.wire.extend_from_slice(read.filled());
@@ -452,37 +481,6 @@ enum Stop {
     Eof,
     TooLong,
     Failed(ExpectError),
-}
-
-/// What was found, and what came before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Match {
-    index: usize,
-    before: usize,
-    groups: Vec<Option<Range<usize>>>,
-    bytes: Bytes,
-}
-
-impl Match {
-    /// Which of the patterns it is, from 0.
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// What came before it, since the last match.
-    pub fn before(&self) -> &[u8] {
-        &self.bytes[..self.before]
-    }
-
-    /// What matched.
-    pub fn matched(&self) -> &[u8] {
-        &self.bytes[self.before..]
-    }
-
-    /// What the group of a regular expression matched, if it did; 0 is all of it.
-    pub fn group(&self, number: usize) -> Option<&[u8]> {
-        self.groups.get(number)?.clone().map(|range| &self.bytes[range])
-    }
 }
 
 /// Patterns as an error tells them.

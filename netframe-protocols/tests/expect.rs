@@ -3,6 +3,9 @@
 #![cfg(feature = "expect")]
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use netframe_core::transport::mem;
@@ -15,7 +18,9 @@ use netframe_protocols::telnet::{
 use netframe_protocols::{Echo, echo};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(start_paused = true)]
@@ -282,6 +287,29 @@ async fn a_peer_that_negotiates_and_does_not_read_is_not_read_from() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_never_pauses_keeps_nobody_waiting() {
+    for sends_too in [false, true] {
+        let mut device = Expect::over(Endless).telnet(TelnetSettings::client());
+        let other = tokio::spawn(tokio::time::advance(Duration::from_secs(60)));
+        let error = match sends_too {
+            true => device.send("x").await.unwrap_err(),
+            false => device.expect("$").await.unwrap_err(),
+        };
+        assert!(matches!(error, ExpectError::Timeout { .. } | ExpectError::Unsent { .. }));
+        other.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_does_not_wait_for_the_next_call() {
+    let (mut peer, device) = pair();
+    let mut device = device.telnet(TelnetSettings::client());
+    peer.write_all(b"\xff\xfb\x01login: ").await.unwrap();
+    device.expect("login: ").await.unwrap();
+    assert_eq!(read(&mut peer).await, b"\xff\xfd\x01");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_with_a_device() {
     let network = mem::MemNetwork::new();
     let device = |_: &ConnectionInfo| Telnet::server(Plain(Lines::new(Console::default())));
@@ -431,9 +459,37 @@ fn shown(found: &Match) -> String {
 /// What has been sent to a peer.
 async fn read(peer: &mut DuplexStream) -> Vec<u8> {
     let mut seen = vec![0; 1000];
-    let len = peer.read(&mut seen).await.unwrap();
+    let len = timeout(Duration::from_secs(99), peer.read(&mut seen)).await.unwrap().unwrap();
     seen.truncate(len);
     seen
+}
+
+/// A peer that always has another command to give, and takes nothing.
+struct Endless;
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        buf.put_slice(b"\xff\xf1");
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// A console that asks who is there, and answers in upper case.
