@@ -12,6 +12,7 @@
 //! | `framed.rs` | frames: a server and its client that speak in netstrings |
 //! | `redis_codec.rs` | typed messages: a codec from crates.io, run as a protocol |
 //! | `requests.rs` | requests and answers: typed, by id, with a deadline each |
+//! | `expect_device.rs` | a session with a device: Telnet at both sides, and `Expect` to wait for its prompts |
 //! | `straight_line.rs` | a dialogue from top to bottom, instead of callbacks |
 //! | `mailbox.rs` | typed messages from a thread to connections, and what a slow one misses |
 //! | `shoutd.rs` | a program that serves one's own protocol from a configuration file |
@@ -61,6 +62,7 @@ pages! {
     forwarding "../../docs/guide/forwarding.md"
     configuration "../../docs/guide/configuration.md"
     observability "../../docs/guide/observability.md"
+    telnet "../../docs/guide/telnet.md"
     straight_line "../../docs/guide/straight-line.md"
     coming_from_twisted "../../docs/guide/coming-from-twisted.md"
     http_rules "../../docs/http.md"

@@ -10,6 +10,7 @@ macro_rules! examples {
 
 examples! {
     "../examples/await_database.rs" await_database
+    "../examples/expect_device.rs" expect_device
     "../examples/framed.rs" framed
     "../examples/key_value_store.rs" key_value_store
     "../examples/mailbox.rs" mailbox

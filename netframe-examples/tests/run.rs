@@ -144,6 +144,14 @@ async fn requests_are_answered_beside_one_that_is_slow() {
 }
 
 #[tokio::test]
+async fn expect_device_logs_in_asks_and_ends() {
+    for endpoint in ["mem://device", ANY_PORT] {
+        let session = Example::run("expect_device", &[endpoint]);
+        assert_eq!(session.rest().await, "as eve: denied\nas ada: release 7.2, up 17 days\n");
+    }
+}
+
+#[tokio::test]
 async fn straight_line_plays_until_the_number_is_guessed() {
     let mut game = Example::run("straight_line", &[ANY_PORT]);
     let addr = game.listening().await;

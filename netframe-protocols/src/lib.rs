@@ -14,18 +14,20 @@
 //! | [`frame`](mod@frame) | [`Frames`](frame::Frames): netstrings, length prefixes and other frames to a [`FrameProtocol`](frame::FrameProtocol), either side | streams |
 //! | [`codec`](mod@codec) | [`Framed`](codec::Framed): any codec of tokio-util, to a [`MessageProtocol`](codec::MessageProtocol), either side | streams |
 //! | [`requests`](mod@requests) | [`RequestServer`](requests::RequestServer), [`RequestClient`](requests::RequestClient): requests and answers over a codec | streams |
+//! | [`telnet`](mod@telnet) | [`Telnet`](telnet::Telnet): text and options to a [`TelnetProtocol`](telnet::TelnetProtocol), either side | streams |
 //! | [`socks5`](mod@socks5) | [`Socks5`](socks5::Socks5): the proxy's side of SOCKS 5 | streams |
 //! | [`chat`](mod@chat) | [`Chat`](chat::Chat): rooms, nicknames and history, for terminals | streams |
 //! | [`http`](mod@http) | [`Http`](http::Http): HTTP/1.1 to a [`Handler`](http::Handler), or to a tower service | streams |
 //!
 //! # Features
 //!
-//! `http` and `tower` are on by default here, and off in the crate `netframe` unless they are asked for; the
-//! others are off in both.
+//! `expect`, `http` and `tower` are on by default here, and off in the crate `netframe` unless they are
+//! asked for; the others are off in both.
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `json` | `codec::Json`: messages by serde, as JSON |
+//! | `expect` | the module `expect`: dialogues with devices and programs, with or without Telnet |
 //! | `http` | the module `http`: HTTP/1.1 |
 //! | `tower` | `http::service`: a tower service, such as an axum application, as a handler |
 //! | `hyper` | `http::hyper`: such a service by hyper, for HTTP/2 and WebSockets |
@@ -45,6 +47,8 @@ pub mod chat;
 pub mod codec;
 mod discard;
 mod echo;
+#[cfg(feature = "expect")]
+pub mod expect;
 mod forward;
 pub mod frame;
 #[doc(hidden)]
@@ -55,6 +59,7 @@ pub mod http;
 pub mod line;
 pub mod requests;
 pub mod socks5;
+pub mod telnet;
 
 pub use self::answer::{QotdError, QotdOptions, daytime, qotd, time};
 pub use self::chargen::{Chargen, chargen};

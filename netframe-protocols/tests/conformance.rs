@@ -9,6 +9,7 @@ use netframe_core::testing::conformance::{Conformance, FnCodec, Property};
 use netframe_protocols::codec::{FrameCodec, Json, Raw};
 use netframe_protocols::frame::{Delimited, Endian, Fixed, Framer, LengthPrefix, Prefixed};
 use netframe_protocols::line::{Delimiter, LineError, LineFramer, LineOptions};
+use netframe_protocols::telnet::{Role, TelnetDecoder, TelnetEvent, TelnetOption};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio_util::codec::{BytesCodec, LengthDelimitedCodec, LinesCodec};
@@ -95,6 +96,60 @@ fn a_framer_and_a_format_as_a_codec() {
 fn fixed_lengths() {
     let framer = Fixed::new(64).expect("it is more than nothing");
     frames(framer, 64..65).refuses(vec![0; 63]).refuses(vec![0; 65]).check();
+}
+
+#[test]
+fn subnegotiations_of_telnet() {
+    let long: &[u8] = &[b'x'; MAX_LENGTH];
+    Conformance::new(
+        || {
+            FnCodec::new(
+                TelnetDecoder::new(Role::Server, MAX_LENGTH),
+                tell,
+                tell_at_eof,
+                encode_told,
+            )
+        },
+        (any::<u8>(), vec(prop::sample::select(&b"ab\xff\xf0\r\n\0"[..]), 0..100))
+            .prop_map(Told::new),
+    )
+    .long(Told::new((24, long.to_vec())))
+    .oversize(b"\xff\xfa\x18", b'x', MAX_LENGTH + 16)
+    .rejects(b"\xff\xfa\x18\xff\xf1")
+    .rejects(b"\xff\xfa\xff\xf0")
+    .check();
+}
+
+/// What an option of Telnet says.
+#[derive(Clone, Debug, PartialEq)]
+struct Told(TelnetEvent);
+
+impl Told {
+    fn new((option, payload): (u8, Vec<u8>)) -> Self {
+        Self(TelnetEvent::Subnegotiation(TelnetOption(option), payload[..].into()))
+    }
+}
+
+fn tell(decoder: &mut TelnetDecoder, data: &mut BytesMut) -> Result<Option<Told>> {
+    match decoder.next_event(data)? {
+        Some(TelnetEvent::Text(_)) => Err("text has no borders".into()),
+        event => Ok(event.map(Told)),
+    }
+}
+
+fn tell_at_eof(decoder: &mut TelnetDecoder, rest: &mut BytesMut) -> Result<Option<Told>> {
+    let told = tell(decoder, rest)?;
+    if told.is_none() && !rest.is_empty() { Err("half a command".into()) } else { Ok(told) }
+}
+
+fn encode_told(_: &mut TelnetDecoder, told: Told, out: &mut BytesMut) -> Result {
+    let TelnetEvent::Subnegotiation(option, payload) = told.0 else { return Err("another".into()) };
+    out.extend_from_slice(b"\xff\xfa");
+    for byte in [&[option.0], &payload[..]].concat() {
+        out.extend_from_slice(if byte == 255 { &[255, 255] } else { std::slice::from_ref(&byte) });
+    }
+    out.extend_from_slice(b"\xff\xf0");
+    Ok(())
 }
 
 #[test]

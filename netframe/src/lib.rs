@@ -55,8 +55,10 @@
 //! names, and the module `runner`, by which a program of your own does so with yours. A crate that
 //! needs neither says `default-features = false` and compiles less.
 //!
-//! `json` adds `protocols::codec::Json`, messages by serde; `http` adds `protocols::http`, HTTP/1.1; `tower` a way to serve an axum application, or another
-//! tower service, by it; `hyper` the same by hyper, for HTTP/2 and WebSockets. `runner` has the first two.
+//! `json` adds `protocols::codec::Json`, messages by serde; `expect` adds `protocols::expect`, dialogues
+//! with devices; `http` adds `protocols::http`, HTTP/1.1; `tower` a way to serve an axum application, or
+//! another tower service, by it; `hyper` the same by hyper, for HTTP/2 and WebSockets. `runner` has `http`
+//! and `tower`.
 //!
 //! `sim` adds `testing::sim`, a simulated network for tests, with which tokio's clock can be paused;
 //! `conformance` adds `testing::conformance`, which checks a codec of your own. Both are for

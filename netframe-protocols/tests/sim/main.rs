@@ -12,6 +12,7 @@ mod lines;
 mod peer;
 mod requests;
 mod simple;
+mod telnet;
 
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ fn a_seed_tells_all_that_happens() {
     replays(simple::echoes);
     replays(simple::discards);
     replays(simple::greets);
+    replays(telnet::answered);
 }
 
 /// Runs a scenario twice with each of some seeds, and compares all that happened.

@@ -10,6 +10,7 @@ use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::http::refusal;
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::socks5::{Socks5Options, socks5};
+use crate::protocols::telnet::{TelnetEchoOptions, telnet_echo};
 use crate::protocols::{
     PortForward, QotdOptions, chargen, daytime, discard, echo, hello, qotd, time,
 };
@@ -32,6 +33,16 @@ pub(super) fn add_to(registry: &mut Registry) {
             }),
     );
     frames::add_to(registry);
+    let about = "sends back every line of a Telnet client; `/status` tells its terminal and window";
+    registry.add(
+        Entry::new("telnet-echo", about, |options: TelnetEchoOptions| Ok(telnet_echo(options)?))
+            .option("max_length", "bytes of a line; a longer one ends the connection")
+            .limits(|options, limits| {
+                // A sub-negotiation may be left over behind a line.
+                let unfinished = options.max_length.saturating_add(8 * 1024);
+                limits.max_pending = limits.max_pending.max(unfinished);
+            }),
+    );
     let about = "rooms, nicknames and history, in lines; two `nc` windows will do";
     registry.add(
         Entry::new("chat", about, |options: ChatOptions| Ok(chat(options)?))

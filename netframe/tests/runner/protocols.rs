@@ -1,6 +1,7 @@
 //! Each protocol answers as its description says, over TCP.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 
 use crate::program::{Program, ask};
 
@@ -93,6 +94,28 @@ fn frames_are_returned_as_their_options_say() {
 }
 
 #[test]
+fn telnet_lines_come_back_and_the_terminal_is_told() {
+    let server = Program::serve(&["telnet-echo", "tcp://127.0.0.1:0", "--set", "max_length=9"]);
+    let asks = b"\xff\xfd\x18\xff\xfd\x1f"; // DO TERMINAL-TYPE, DO NAWS
+    let plain = server.ask(b"one\r\ntwo\n/status\r\n");
+    let told = b"one\r\ntwo\r\nterminal not told, window not told\r\n";
+    assert_eq!(plain, [&asks[..], told].concat());
+    let long = server.ask(b"123456789\r\n1234567890\r\n");
+    assert_eq!(long, [&asks[..], b"123456789\r\n"].concat(), "ended by the long line");
+
+    let mut peer = server.connect();
+    let agree =
+        b"\xff\xfb\x18\xff\xfa\x18\0XTERM\xff\xf0\xff\xfb\x1f\xff\xfa\x1f\0\x84\0\x2b\xff\xf0";
+    peer.write_all(&[&agree[..], b"/status\r\n\xff\xf6\xff\xfd\x01"].concat()).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let mut seen = Vec::new();
+    peer.read_to_end(&mut seen).unwrap();
+    let send = b"\xff\xfa\x18\x01\xff\xf0"; // asks for the name once it is agreed on
+    let told = b"terminal XTERM, window 132 x 43\r\n\r\n[yes]\r\n\xff\xfc\x01";
+    assert_eq!(seen, [&asks[..], send, told].concat());
+}
+
+#[test]
 fn small_services_answer_whoever_connects() {
     let server = Program::serve(&["daytime", "tcp://127.0.0.1:0"]);
     let text = String::from_utf8(server.ask(b"")).unwrap();
@@ -117,8 +140,17 @@ fn small_services_answer_whoever_connects() {
 fn protocols_are_listed_and_described() {
     let list = Program::start(&["protocols"]).end();
     assert_eq!(list.code, Some(0));
-    let names =
-        ["echo", "discard", "line-echo", "netstring-echo", "chat", "http", "socks5", "qotd"];
+    let names = [
+        "echo",
+        "discard",
+        "line-echo",
+        "netstring-echo",
+        "telnet-echo",
+        "chat",
+        "http",
+        "socks5",
+        "qotd",
+    ];
     for name in names {
         let line = list.stdout.lines().find(|line| line.split(' ').next() == Some(name));
         assert!(line.is_some_and(|line| line.len() > 20), "{name}: {}", list.stdout);
