@@ -49,6 +49,7 @@ mod hello;
 pub mod http;
 pub mod line;
 pub mod socks5;
+mod turn;
 
 pub use self::answer::{QotdError, QotdOptions, daytime, qotd, time};
 pub use self::chargen::{Chargen, chargen};
