@@ -1,5 +1,6 @@
 //! The protocols that netframe itself has.
 
+mod amplifiers;
 mod frames;
 
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,7 @@ use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::http::refusal;
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::socks5::{Socks5Options, socks5};
-use crate::protocols::{
-    PortForward, QotdOptions, chargen, daytime, discard, echo, hello, qotd, time,
-};
+use crate::protocols::{PortForward, daytime, discard, echo, hello, time};
 use crate::{BoxError, Endpoint, Limits, Timeout};
 
 /// Adds them all.
@@ -80,13 +79,10 @@ pub(super) fn add_to(registry: &mut Registry) {
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));
-    registry.add(Entry::plain("chargen", "sends characters for as long as they are read", chargen));
+    registry.add(amplifiers::chargen());
     registry.add(Entry::plain("daytime", "tells the date and time as text", daytime));
     registry.add(Entry::plain("time", "tells the seconds since 1900 as four bytes", time));
-    registry.add(
-        Entry::new("qotd", "tells the quote of the day", |options: QotdOptions| Ok(qotd(options)?))
-            .option("quotes", "one for each day in turn, of at most 510 bytes"),
-    );
+    registry.add(amplifiers::qotd());
 }
 
 /// The options of `port-forward`.

@@ -1,0 +1,1 @@
+//! `port-forward` and `socks5` as a user sees them.
