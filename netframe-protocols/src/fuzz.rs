@@ -12,6 +12,7 @@ use crate::line::{Delimiter, LineError, LineFramer, LineOptions};
 
 #[cfg(feature = "http")]
 pub use crate::http::fuzz::{http, http_chunked, http_head};
+pub use crate::socks5::fuzz::handshake as socks5;
 
 /// Frames lines in chunks, and compares with the plainest way to do it. The first three bytes pick
 /// the delimiter, the limit and the length of the chunks.
@@ -194,6 +195,11 @@ mod tests {
         replay(CHAT, super::chat);
     }
 
+    #[test]
+    fn known_socks5_handshakes() {
+        replay(SOCKS5, super::socks5);
+    }
+
     #[cfg(feature = "http")]
     #[test]
     fn known_http_connections() {
@@ -251,7 +257,26 @@ mod tests {
         explore(CHAT, super::chat);
     }
 
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_socks5() {
+        explore(SOCKS5, super::socks5);
+    }
+
     proptest! {
+        #[test]
+        fn any_bytes_to_socks5(input in vec(any::<u8>(), 0..100)) {
+            super::socks5(&input);
+        }
+
+        #[test]
+        fn any_messages_to_socks5(
+            head in any::<[u8; 2]>(),
+            parts in vec(prop::sample::select(SOCKS5_PARTS), 0..8),
+        ) {
+            super::socks5(&[&head[..], &parts.concat()].concat());
+        }
+
         #[test]
         fn any_bytes_to_a_chat(input in vec(any::<u8>(), 0..200)) {
             super::chat(&input);
@@ -300,6 +325,7 @@ mod tests {
 
     const LINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/line");
     const FRAME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/frame");
+    const SOCKS5: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/socks5");
     const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/chat");
     #[cfg(feature = "http")]
     const HTTP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http");
@@ -307,6 +333,22 @@ mod tests {
     const HTTP_HEAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http-head");
     #[cfg(feature = "http")]
     const HTTP_CHUNKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http-chunked");
+
+    const SOCKS5_PARTS: &[&[u8]] = &[
+        b"\x05",
+        b"\x01",
+        b"\x00",
+        b"\x02",
+        b"\x05\x01\x00",
+        b"\x05\x01\x02",
+        b"\x01\x03ada\x06secret",
+        b"\x05\x01\x00\x03",
+        b"\x05\x01\x00\x01\x01\x01\x01\x01\x00\x50",
+        b"\x03a.b",
+        b"\x00\x50",
+        b"\x05\x02\x00\x01",
+        b"\x05\x01\x00\x04",
+    ];
 
     const CHAT_WORDS: &[&str] = &[
         "\n", "\n", "\r\n", "/nick ", "/join ", "/who", "/quit", "bob", "carol", "tea", "lobby",
