@@ -12,7 +12,7 @@ use crate::protocols::http::refusal;
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::socks5::{Socks5Options, socks5};
 use crate::protocols::{PortForward, daytime, discard, echo, hello, time};
-use crate::{BoxError, Endpoint, Limits, Timeout};
+use crate::{BoxError, Endpoint, EndpointKind, Limits, Timeout};
 
 /// Adds them all.
 pub(super) fn add_to(registry: &mut Registry) {
@@ -100,11 +100,27 @@ impl Default for ForwardOptions {
 }
 
 fn forward(options: ForwardOptions) -> Result<PortForward, BoxError> {
+    // First, so that who sets it alone is told of it.
+    if !(1..=86_400).contains(&options.connect_timeout) {
+        return Err(format!(
+            "`connect_timeout` is {}; set it from 1 to 86400",
+            options.connect_timeout
+        )
+        .into());
+    }
     let Some(to) = options.to else {
         return Err("`to` is not set; name an endpoint, such as tcp://127.0.0.1:8080".into());
     };
+    if to.kind() == EndpointKind::Stdio {
+        return Err(
+            "`to` is one connection in the life of a process; name an endpoint that takes \
+                    many, such as tcp://127.0.0.1:8080"
+                .into(),
+        );
+    }
     let mut limits = Limits::default();
     limits.connect_timeout = Timeout::from_secs(options.connect_timeout.into());
-    limits.validate()?;
-    Ok(PortForward::to(to).limits(limits))
+    let forward = PortForward::to(to).limits(limits);
+    forward.validate()?;
+    Ok(forward)
 }
