@@ -100,27 +100,25 @@ impl Default for ForwardOptions {
 }
 
 fn forward(options: ForwardOptions) -> Result<PortForward, BoxError> {
+    let ForwardOptions { to, connect_timeout } = options;
     // First, so that who sets it alone is told of it.
-    if !(1..=86_400).contains(&options.connect_timeout) {
-        return Err(format!(
-            "`connect_timeout` is {}; set it from 1 to 86400",
-            options.connect_timeout
-        )
-        .into());
+    if !(1..=86_400).contains(&connect_timeout) {
+        return Err(
+            format!("`connect_timeout` is {connect_timeout}; set it from 1 to 86400").into()
+        );
     }
-    let Some(to) = options.to else {
+    let Some(to) = to else {
         return Err("`to` is not set; name an endpoint, such as tcp://127.0.0.1:8080".into());
     };
     if to.kind() == EndpointKind::Stdio {
-        return Err(
-            "`to` is one connection in the life of a process; name an endpoint that takes \
-                    many, such as tcp://127.0.0.1:8080"
-                .into(),
-        );
+        return Err(ONCE.into());
     }
     let mut limits = Limits::default();
-    limits.connect_timeout = Timeout::from_secs(options.connect_timeout.into());
+    limits.connect_timeout = Timeout::from_secs(connect_timeout.into());
     let forward = PortForward::to(to).limits(limits);
     forward.validate()?;
     Ok(forward)
 }
+
+const ONCE: &str = "`to` is one connection in the life of a process; name an endpoint that takes many, \
+    such as tcp://127.0.0.1:8080";
