@@ -272,6 +272,7 @@ mod tests {
         let quotes = || Amplified(quotes(&["one"]).unwrap());
         let mut peer = Harness::datagrams(Answering(quotes()));
         peer.receive(b"");
+        assert_eq!(peer.take_sent().len(), 0, "three times nothing");
         peer.receive(b"whatever");
         let sent: Vec<_> = peer.take_sent().into_iter().map(|sent| sent.data).collect();
         assert_eq!(sent, ["one\r\n", "one\r\n"]);
