@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::thread;
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::config::Folder;
 use crate::datagrams::{peer, received};
@@ -156,8 +156,9 @@ fn datagrams_are_forwarded_for_each_peer() {
 
 #[test]
 fn a_target_that_refuses_is_told_in_the_log_and_counted() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let to = format!("tcp://{nobody}");
+    let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    nobody.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap(); // and it does not listen
+    let to = format!("tcp://{}", nobody.local_addr().unwrap().as_socket().unwrap());
     let mut server = forward("tcp://127.0.0.1:0", &to, &["--log", "debug"]);
     assert_eq!(server.ask(b"anybody?"), b"", "the connection ends without a byte");
     let told = server.await_log("connection closed");
