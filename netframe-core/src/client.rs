@@ -133,6 +133,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Checks what of connecting to `endpoint` can be without the network: that it is one that can be
+    /// connected to and that the protocol fits, and that the limits make sense.
+    ///
+    /// # Errors
+    ///
+    /// The first that is not so. What only the network can tell is the error of
+    /// [`connect`](Self::connect).
+    pub fn validate<E>(&self, endpoint: E) -> Result<(), Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        let endpoint = endpoint.try_into()?;
+        connector(&endpoint, self.factory.needs(), &self.network, &self.resolver)?;
+        self.fits_limits(&endpoint)
+    }
+
     /// Connects, as [`Client::connect`].
     ///
     /// # Errors
@@ -229,10 +246,14 @@ impl ClientBuilder {
     }
 
     fn dialer_over(self, endpoint: Endpoint, connector: Box<dyn Connect>) -> Result<Dialer, Error> {
-        self.limits.validate()?;
-        can_shape(&endpoint, endpoint.kind().is_datagram(), &self.limits)?;
+        self.fits_limits(&endpoint)?;
         let Self { factory, limits, network, .. } = self;
         Ok(Dialer { endpoint, connector, factory, limits, network })
+    }
+
+    fn fits_limits(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        self.limits.validate()?;
+        can_shape(endpoint, endpoint.kind().is_datagram(), &self.limits)
     }
 
     /// Runs the protocol on a stream that is open already, as [`serve_io`].

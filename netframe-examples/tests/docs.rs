@@ -40,6 +40,39 @@ fn rust_on_every_page_is_compiled() {
 }
 
 #[test]
+fn tables_of_rules_name_tests_that_exist() {
+    for (page, least) in [("framing.md", 25), ("forwarding.md", 12)] {
+        let tests = tests_of_protocols(&read(&root().join("docs/guide").join(page)));
+        let missing: Vec<_> = tests.iter().filter(|test| !has_test(test)).collect();
+        assert!(missing.is_empty(), "{page}: there is no {missing:?}");
+        assert!(tests.len() >= least, "{page} names only {}", tests.len());
+    }
+    assert!(!has_test(&("frame".into(), "netstring".into())), "a part of a name is none");
+}
+
+/// The tests of `netframe-protocols` that a page names, as `file::test`.
+fn tests_of_protocols(text: &str) -> Vec<(String, String)> {
+    let code = parse(text).filter_map(|event| match event {
+        Event::Code(code) => Some(code.into_string()),
+        _ => None,
+    });
+    let is_name =
+        |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let names = code.filter_map(|code| {
+        let (file, test) = code.split_once("::")?;
+        (is_name(file) && is_name(test)).then(|| (file.to_owned(), test.to_owned()))
+    });
+    names.collect()
+}
+
+fn has_test((file, test): &(String, String)) -> bool {
+    ["tests", "src"].iter().any(|folder| {
+        let path = root().join(format!("netframe-protocols/{folder}/{file}.rs"));
+        fs::read_to_string(path).is_ok_and(|source| source.contains(&format!("fn {test}(")))
+    })
+}
+
+#[test]
 fn a_link_that_leads_nowhere_is_found() {
     let page = root().join("docs/SUMMARY.md");
     let check = |text: &str| broken_links(&page, text);

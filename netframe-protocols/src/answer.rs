@@ -39,7 +39,7 @@ pub fn time() -> impl Factory {
 /// A factory of the service `qotd`: the quote of the day, then the end.
 ///
 /// Only over streams: over UDP it would answer whoever is named as the sender with more than it was
-/// sent, as which it is used in attacks.
+/// sent, as which it is used in attacks. [`qotd_datagrams`] is for who means it.
 ///
 /// ```
 /// use netframe_protocols::{QotdOptions, qotd};
@@ -56,6 +56,20 @@ pub fn time() -> impl Factory {
 pub fn qotd(options: QotdOptions) -> Result<impl Factory, QotdError> {
     let quotes = Quotes::new(&options)?;
     Ok(move |_: &ConnectionInfo| Answering(quotes.clone()))
+}
+
+/// As [`qotd`], over datagrams too: each is answered with the quote.
+///
+/// It multiplies what somebody sends in the name of another, as
+/// [`chargen_datagrams`](crate::chargen_datagrams) does: serve it only where nobody can. A first datagram
+/// of less than a third of the quote gets it only when another one follows.
+///
+/// # Errors
+///
+/// As [`qotd`].
+pub fn qotd_datagrams(options: QotdOptions) -> Result<impl Factory, QotdError> {
+    let quotes = Quotes::new(&options)?;
+    Ok(move |_: &ConnectionInfo| Answering(Amplified(quotes.clone())))
 }
 
 /// What [`qotd`] says.
@@ -181,6 +195,17 @@ impl Answer for Quotes {
     }
 }
 
+/// Quotes for datagrams too.
+struct Amplified(Quotes);
+
+impl Answer for Amplified {
+    const NEEDS: Needs = Needs::Any;
+
+    fn answer(&self, now: SystemTime) -> Bytes {
+        self.0.answer(now)
+    }
+}
+
 fn unix_seconds(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -239,6 +264,19 @@ mod tests {
             assert_eq!(seen.written, b"one\r\n");
             assert_eq!(seen.ended, Some((Side::Local, CloseKind::Closed)));
         }
+    }
+
+    #[test]
+    fn quotes_answer_datagrams_only_if_that_is_meant() {
+        assert_eq!(Answering::<Quotes>::NEEDS, Needs::Stream);
+        let quotes = || Amplified(quotes(&["one"]).unwrap());
+        let mut peer = Harness::datagrams(Answering(quotes()));
+        peer.receive(b"");
+        assert_eq!(peer.take_sent().len(), 0, "three times nothing");
+        peer.receive(b"whatever");
+        let sent: Vec<_> = peer.take_sent().into_iter().map(|sent| sent.data).collect();
+        assert_eq!(sent, ["one\r\n", "one\r\n"]);
+        assert_eq!(replay(b"", || Answering(quotes())).written, b"one\r\n");
     }
 
     #[test]

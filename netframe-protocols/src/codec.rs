@@ -52,11 +52,7 @@ pub use self::format::{Format, Raw};
 pub use self::frame_codec::{CodecError, FrameCodec};
 pub use self::protocol::MessageProtocol;
 pub use self::transport::MessageTransport;
-use crate::frame::deliver_again;
-
-/// Messages in one delivery, so that a peer with tiny ones does not keep the others of its worker
-/// waiting.
-const MESSAGES_PER_DELIVERY: usize = 1024;
+use crate::turn;
 
 /// A codec and what reacts to its messages, as a [`Protocol`].
 ///
@@ -127,8 +123,8 @@ where
                 self.may_have_more = data.is_empty();
                 return Ok(());
             }
-            if delivered >= MESSAGES_PER_DELIVERY && !data.is_empty() {
-                deliver_again(t);
+            if delivered >= turn::MESSAGES && !data.is_empty() {
+                turn::deliver_again(t);
                 return Ok(());
             }
             let Some(message) = self.codec.decode(data).map_err(blame)? else { return Ok(()) };

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use netframe_core::bytes::BytesMut;
 use netframe_core::{
-    Client, CloseKind, CloseReason, ConnectionInfo, Endpoint, Factory, Handle, Limits, Network,
-    Protocol, Result, Transport,
+    Client, ClientBuilder, CloseKind, CloseReason, ConnectionInfo, Endpoint, Error, Factory,
+    Handle, Limits, Network, Protocol, Result, Transport,
 };
+
+use crate::discard;
 
 /// A factory of [`Forward`]s to one endpoint, whose name is looked up for each connection.
 ///
@@ -14,6 +16,8 @@ use netframe_core::{
 /// other either, and nothing is kept but what is under way. A FIN is passed on, and what comes after
 /// it from the other side still arrives; a connection that does not end in order is reset on the other
 /// side, as what was cut off must not look complete.
+///
+/// A connection whose target cannot be reached is closed, without a byte; its reason says why.
 ///
 /// In a drain a forwarded stream goes on to its end, or to the deadline. Datagrams are forwarded in
 /// a session for each peer.
@@ -58,6 +62,28 @@ impl PortForward {
     pub fn network(mut self, network: impl Into<Network>) -> Self {
         Arc::make_mut(&mut self.target).network = Some(network.into());
         self
+    }
+
+    /// Checks what can be without the network: that the endpoint is one to connect to, and that the
+    /// limits make sense.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::validate`].
+    pub fn validate(&self) -> Result<(), Error> {
+        let target = &*self.target;
+        target.settings(Client::builder(discard())).validate(target.endpoint.clone())
+    }
+}
+
+impl Target {
+    /// Gives a client what was set for this side.
+    fn settings(&self, client: ClientBuilder) -> ClientBuilder {
+        let client = client.limits(self.limits.clone());
+        match &self.network {
+            Some(network) => client.network(network.clone()),
+            None => client,
+        }
     }
 }
 
@@ -112,12 +138,7 @@ impl Protocol for Forward {
             Half::Accepted(target) => {
                 let back = t.handle();
                 let other = Client::builder(move |_: &ConnectionInfo| Self::joined(back.clone()));
-                let other = other.limits(target.limits.clone());
-                let other = match &target.network {
-                    Some(network) => other.network(network.clone()),
-                    None => other,
-                };
-                let other = other.connect(target.endpoint.clone()).await?;
+                let other = target.settings(other).connect(target.endpoint.clone()).await?;
                 self.0 = Half::Joined(other.detach());
             }
             Half::Joined(other) => other.notify(), // it may be held

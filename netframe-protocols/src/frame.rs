@@ -65,10 +65,7 @@ pub use self::prefix::{Endian, Int, LengthPrefix, MAX_PREFIX, Netstring, Varint}
 pub use self::prefixed::{DEFAULT_MAX_LENGTH, Prefixed};
 pub use self::protocol::FrameProtocol;
 pub use self::transport::FrameTransport;
-
-/// Frames in one delivery, so that a peer with tiny frames does not keep the others of its worker
-/// waiting. 64 KiB of frames with 64 bytes are still one delivery.
-const FRAMES_PER_DELIVERY: usize = 1024;
+use crate::turn;
 
 /// A [`FrameProtocol`] as a [`Protocol`].
 ///
@@ -115,7 +112,7 @@ impl<P: FrameProtocol, F: Framer> Protocol for Frames<P, F> {
     }
 
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        for _ in 0..FRAMES_PER_DELIVERY {
+        for _ in 0..turn::MESSAGES {
             // Each callback may have paused, closed or switched: what is behind it stays in `data`.
             if data.is_empty() || !t.wants_data() {
                 return Ok(());
@@ -127,7 +124,7 @@ impl<P: FrameProtocol, F: Framer> Protocol for Frames<P, F> {
             data.advance(frame.wire_length);
         }
         if !data.is_empty() && t.wants_data() {
-            deliver_again(t);
+            turn::deliver_again(t);
         }
         Ok(())
     }
@@ -151,13 +148,4 @@ impl<P: FrameProtocol, F: Framer> Protocol for Frames<P, F> {
     fn connection_lost(&mut self, reason: &CloseReason) {
         self.protocol.connection_lost(reason);
     }
-}
-
-/// Has what the handler leaves delivered once more, without more bytes: a delivery that was refused
-/// is made up for (rule 5), and each one counts in the turn of its connection.
-pub(crate) fn deliver_again(t: &mut dyn Transport) {
-    t.pause_reading();
-    let wanted = t.wants_data();
-    debug_assert!(!wanted, "a pause refuses");
-    t.resume_reading();
 }

@@ -19,6 +19,7 @@ use crate::telnet::{
 
 #[cfg(feature = "http")]
 pub use crate::http::fuzz::{http, http_chunked, http_head};
+pub use crate::socks5::fuzz::handshake as socks5;
 
 /// Frames lines in chunks, and compares with the plainest way to do it. The first three bytes pick
 /// the delimiter, the limit and the length of the chunks.
@@ -356,6 +357,11 @@ mod tests {
         replay(TELNET, super::telnet);
     }
 
+    #[test]
+    fn known_socks5_handshakes() {
+        replay(SOCKS5, super::socks5);
+    }
+
     #[cfg(feature = "http")]
     #[test]
     fn known_http_connections() {
@@ -430,6 +436,12 @@ mod tests {
         explore(TELNET, super::telnet);
     }
 
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_socks5() {
+        explore(SOCKS5, super::socks5);
+    }
+
     proptest! {
         #[test]
         fn any_telnet(
@@ -437,6 +449,19 @@ mod tests {
             wire in vec(prop::sample::select(TELNET_PIECES), 0..40),
         ) {
             super::telnet(&[&head[..], &wire.concat()].concat());
+        }
+
+        #[test]
+        fn any_bytes_to_socks5(input in vec(any::<u8>(), 0..100)) {
+            super::socks5(&input);
+        }
+
+        #[test]
+        fn any_messages_to_socks5(
+            head in any::<[u8; 2]>(),
+            parts in vec(prop::sample::select(SOCKS5_PARTS), 0..8),
+        ) {
+            super::socks5(&[&head[..], &parts.concat()].concat());
         }
 
         #[test]
@@ -497,6 +522,7 @@ mod tests {
     const FRAME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/frame");
     const REQUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/requests");
     const TELNET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/telnet");
+    const SOCKS5: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/socks5");
     const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/chat");
     #[cfg(feature = "http")]
     const HTTP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http");
@@ -527,6 +553,22 @@ mod tests {
         b"\xff\xfa\x18\0",
         b"\xff\xfb\x18",
         b"\xff\xfd\x03",
+    ];
+
+    const SOCKS5_PARTS: &[&[u8]] = &[
+        b"\x05",
+        b"\x01",
+        b"\x00",
+        b"\x02",
+        b"\x05\x01\x00",
+        b"\x05\x01\x02",
+        b"\x01\x03ada\x06secret",
+        b"\x05\x01\x00\x03",
+        b"\x05\x01\x00\x01\x01\x01\x01\x01\x00\x50",
+        b"\x03a.b",
+        b"\x00\x50",
+        b"\x05\x02\x00\x01",
+        b"\x05\x01\x00\x04",
     ];
 
     const CHAT_WORDS: &[&str] = &[

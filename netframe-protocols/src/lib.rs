@@ -8,8 +8,8 @@
 //! | `discard` | [`Discard`]: drops what arrives | streams, datagrams |
 //! | `hello` | [`Hello`]: one greeting, then the end | streams, datagrams |
 //! | `daytime`, `time` | [`daytime()`], [`time()`]: the time as text, or in seconds | streams, datagrams |
-//! | `qotd` | [`qotd()`]: the quote of the day | streams |
-//! | `chargen` | [`Chargen`]: characters without end | streams |
+//! | `qotd` | [`qotd()`]: the quote of the day | streams; datagrams by [`qotd_datagrams()`] |
+//! | `chargen` | [`Chargen`]: characters without end | streams; datagrams by [`chargen_datagrams()`] |
 //! | [`line`](mod@line) | [`Lines`](line::Lines): lines to a [`LineProtocol`](line::LineProtocol), either side | streams |
 //! | [`frame`](mod@frame) | [`Frames`](frame::Frames): netstrings, length prefixes and other frames to a [`FrameProtocol`](frame::FrameProtocol), either side | streams |
 //! | [`codec`](mod@codec) | [`Framed`](codec::Framed): any codec of tokio-util, to a [`MessageProtocol`](codec::MessageProtocol), either side | streams |
@@ -60,9 +60,10 @@ pub mod line;
 pub mod requests;
 pub mod socks5;
 pub mod telnet;
+mod turn;
 
-pub use self::answer::{QotdError, QotdOptions, daytime, qotd, time};
-pub use self::chargen::{Chargen, chargen};
+pub use self::answer::{QotdError, QotdOptions, daytime, qotd, qotd_datagrams, time};
+pub use self::chargen::{Chargen, ChargenDatagrams, chargen, chargen_datagrams};
 pub use self::discard::{Discard, discard};
 pub use self::echo::{Echo, echo};
 pub use self::forward::{Forward, PortForward};

@@ -48,12 +48,14 @@ pub(crate) use self::framer::ends_early;
 pub use self::options::{DEFAULT_MAX_LENGTH, Delimiter, LineOptions, LineOptionsError};
 pub use self::protocol::LineProtocol;
 pub use self::transport::LineTransport;
+use crate::turn;
 
 /// A [`LineProtocol`] as a [`Protocol`].
 ///
 /// Lines come one at a time, in order and exactly once, however the bytes were cut on the way. A
 /// callback may pause, close, switch to another protocol or to raw mode: what was received behind
-/// its line then waits for whoever is next, or is not delivered at all after a close.
+/// its line then waits for whoever is next, or is not delivered at all after a close. After 1024 lines
+/// other connections have their turn.
 #[derive(Clone, Debug)]
 pub struct Lines<P> {
     protocol: P,
@@ -110,21 +112,27 @@ impl<P: LineProtocol> Protocol for Lines<P> {
     }
 
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        // Each callback may have paused, closed or switched: what is behind it then stays in `data`.
-        while !data.is_empty() && t.wants_data() {
+        for _ in 0..turn::MESSAGES {
+            // Each callback may have paused, closed or switched: what is behind it stays in `data`.
+            if data.is_empty() || !t.wants_data() {
+                return Ok(());
+            }
             if self.raw {
                 self.framer.reset();
                 call!(self, raw_received, t, data)?;
                 if self.raw {
-                    break;
+                    return Ok(());
                 }
             } else {
                 let Some(len) = self.framer.find_line(data).map_err(LineError::blame)? else {
-                    break;
+                    return Ok(());
                 };
                 call!(self, line_received, t, &data[..len])?;
                 data.advance(len + self.framer.delimiter().len());
             }
+        }
+        if !data.is_empty() && t.wants_data() {
+            turn::deliver_again(t);
         }
         Ok(())
     }

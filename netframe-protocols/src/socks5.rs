@@ -14,7 +14,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub(crate) mod fuzz;
 mod options;
+mod places;
 mod rules;
 mod wire;
 
@@ -25,12 +27,13 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use netframe_core::{
-    Client, ConnectionInfo, Endpoint, Error, Factory, Handle, Limits, Needs, Protocol,
-    ProtocolError, Residue, Result, Timeout, Transport,
+    Client, ConnectionInfo, Endpoint, EndpointError, Error, Factory, Handle, Limits, Needs,
+    Network, Protocol, ProtocolError, Residue, Result, Timeout, Transport,
 };
 
 use self::options::Policy;
 pub use self::options::{Socks5Options, Socks5OptionsError};
+use self::places::Places;
 use self::rules::Guard;
 use self::wire::{Reply, Request, WireError};
 use crate::Forward;
@@ -46,15 +49,53 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub fn socks5(
     options: Socks5Options,
 ) -> Result<impl Factory<Protocol = Socks5>, Socks5OptionsError> {
-    let policy = Arc::new(Policy::new(options)?);
-    Ok(move |_: &ConnectionInfo| Socks5 { policy: Arc::clone(&policy), stage: Stage::Greeting })
+    build(options, Places::tcp())
+}
+
+/// As [`socks5`], for clients that ask for what is in `network`, such as services of this process:
+/// `find` says which endpoint a host and a port are. What [`Socks5Options`] say about hosts and ports
+/// holds; where a name leads to is for `find` to say.
+///
+/// ```
+/// use netframe_core::transport::mem::MemNetwork;
+/// use netframe_protocols::socks5::{Socks5Options, socks5_to};
+///
+/// let mut options = Socks5Options::default();
+/// options.allow = vec!["echo:7".into()];
+/// let factory = socks5_to(options, MemNetwork::new(), |host, _| format!("mem://{host}").parse())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`socks5`].
+pub fn socks5_to(
+    options: Socks5Options,
+    network: impl Into<Network>,
+    find: impl Fn(&str, u16) -> Result<Endpoint, EndpointError> + Send + Sync + 'static,
+) -> Result<impl Factory<Protocol = Socks5>, Socks5OptionsError> {
+    build(options, Places::of(network.into(), find))
+}
+
+fn build(
+    options: Socks5Options,
+    places: Places,
+) -> Result<impl Factory<Protocol = Socks5>, Socks5OptionsError> {
+    let shared = Arc::new(Shared { policy: Policy::new(options)?, places });
+    Ok(move |_: &ConnectionInfo| Socks5 { shared: Arc::clone(&shared), stage: Stage::Greeting })
 }
 
 /// The proxy's side of one connection; from [`socks5`].
 #[derive(Debug)]
 pub struct Socks5 {
-    policy: Arc<Policy>,
+    shared: Arc<Shared>,
     stage: Stage,
+}
+
+#[derive(Debug)]
+struct Shared {
+    policy: Policy,
+    places: Places,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +154,7 @@ impl Socks5 {
         let Some((methods, len)) = wire::greeting(data).map_err(ProtocolError::new)? else {
             return Ok(None);
         };
-        let (method, stage) = match self.policy.has_users() {
+        let (method, stage) = match self.shared.policy.has_users() {
             true => (wire::PASSWORD, Stage::Login),
             false => (wire::NO_AUTHENTICATION, Stage::Request),
         };
@@ -131,7 +172,7 @@ impl Socks5 {
         let Some((user, password, len)) = wire::login(data).map_err(ProtocolError::new)? else {
             return Ok(None);
         };
-        let is_known = self.policy.knows(user, password);
+        let is_known = self.shared.policy.knows(user, password);
         t.write(&[wire::LOGIN_VERSION, u8::from(!is_known)]);
         if !is_known {
             return Err(ProtocolError::new(WireError::Login).into());
@@ -143,7 +184,7 @@ impl Socks5 {
     /// Connects to where the client asks, and forwards from then on; or says why not.
     async fn connect(&mut self, t: &mut dyn Transport, request: Request) -> Result {
         let refused = |t: &mut dyn Transport, reply| t.write(&wire::answer(reply, UNKNOWN));
-        if !self.policy.allows(&request.host, request.port) {
+        if !self.shared.policy.allows(&request.host, request.port) {
             refused(t, Reply::NotAllowed);
             return Err(ProtocolError::new(WireError::NotAllowed).into());
         }
@@ -162,9 +203,10 @@ impl Socks5 {
 
     /// Opens the other side, and tells where it was opened from.
     async fn open(&self, back: Handle, request: &Request) -> Result<(Handle, SocketAddr), Error> {
-        let endpoint = Endpoint::new_tcp(&request.host, request.port)?;
+        let Shared { policy, places } = &*self.shared;
+        let endpoint = places.find(&request.host, request.port)?;
         let mut limits = Limits::default();
-        limits.connect_timeout = Timeout::from_secs(self.policy.connect_timeout());
+        limits.connect_timeout = Timeout::from_secs(policy.connect_timeout());
         let (local, told) = tokio::sync::oneshot::channel();
         let local = std::sync::Mutex::new(Some(local));
         let other = move |info: &ConnectionInfo| {
@@ -173,14 +215,15 @@ impl Socks5 {
             }
             Forward::held(back.clone()) // the answer goes first
         };
-        let client = Client::builder(other).limits(limits).resolver(Guard::new(&self.policy));
-        let client = client.connect(endpoint).await?;
+        let client = Client::builder(other).limits(limits).resolver(Guard::new(policy));
+        let client = places.within(client).connect(endpoint).await?;
         let local = told.await.ok().flatten().unwrap_or(UNKNOWN);
         Ok((client.detach(), local))
     }
 }
 
-/// What a client is told of an error.
+/// What a client is told of an error. Linux tells of a packet whose time to live has expired as of a host
+/// that is unreachable, so that the reply for it, 6, is never given.
 fn reply_to(error: &Error) -> Reply {
     use io::ErrorKind;
     let source = std::error::Error::source(error);
@@ -192,7 +235,46 @@ fn reply_to(error: &Error) -> Reply {
         Some(ErrorKind::HostUnreachable | ErrorKind::TimedOut | ErrorKind::NotFound) => {
             Reply::HostUnreachable
         }
-        _ if matches!(error, Error::Resolve { .. } | Error::Endpoint(_)) => Reply::HostUnreachable,
+        _ if matches!(
+            error,
+            Error::Resolve { .. } | Error::Endpoint(_) | Error::ConnectTimeout { .. }
+        ) =>
+        {
+            Reply::HostUnreachable
+        }
         _ => Reply::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_reply() {
+        let endpoint = || Box::new(Endpoint::new_tcp("example.org", 80).unwrap());
+        let error = |kind: io::ErrorKind| Error::Connect {
+            endpoint: endpoint(),
+            source: io::Error::from(kind),
+        };
+        let timeout = Error::ConnectTimeout { endpoint: endpoint(), after: Duration::from_secs(9) };
+        let unknown =
+            Error::Resolve { endpoint: endpoint(), source: io::Error::other("no such name") };
+        let guarded =
+            Error::Resolve { endpoint: endpoint(), source: io::ErrorKind::PermissionDenied.into() };
+        let refused_endpoint = Error::from(Endpoint::new_tcp("", 80).unwrap_err());
+        for (error, reply) in [
+            (error(io::ErrorKind::NetworkUnreachable), Reply::NetworkUnreachable),
+            (error(io::ErrorKind::HostUnreachable), Reply::HostUnreachable),
+            (error(io::ErrorKind::TimedOut), Reply::HostUnreachable),
+            (error(io::ErrorKind::ConnectionRefused), Reply::Refused),
+            (error(io::ErrorKind::Other), Reply::Failed),
+            (timeout, Reply::HostUnreachable),
+            (unknown, Reply::HostUnreachable),
+            (guarded, Reply::NotAllowed),
+            (refused_endpoint, Reply::HostUnreachable),
+        ] {
+            assert_eq!(reply_to(&error), reply, "{error}");
+        }
     }
 }

@@ -81,11 +81,7 @@ pub use self::protocol::TelnetProtocol;
 pub(crate) use self::session::{Notice, Session};
 pub use self::settings::{Role, TelnetSettings};
 pub use self::transport::TelnetTransport;
-use crate::frame::deliver_again;
-
-/// Commands, or pieces of text, in one delivery: a peer with tiny ones does not keep the others of its
-/// worker waiting.
-const EVENTS_PER_DELIVERY: usize = 1024;
+use crate::turn;
 
 /// A [`TelnetProtocol`] as a [`Protocol`], for either side.
 ///
@@ -162,7 +158,7 @@ impl<P: TelnetProtocol> Telnet<P> {
         wire: &mut BytesMut,
     ) -> Result {
         let mut has_news = !text.is_empty();
-        for _ in 0..EVENTS_PER_DELIVERY {
+        for _ in 0..turn::MESSAGES {
             // Each callback may have paused, closed or switched: what is behind it stays in `wire`.
             if !t.wants_data() {
                 return Ok(());
@@ -180,7 +176,7 @@ impl<P: TelnetProtocol> Telnet<P> {
             self.handle(t, event).await?;
         }
         if !wire.is_empty() && t.wants_data() {
-            deliver_again(t);
+            turn::deliver_again(t);
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{
-    Addr, AnyIo, Client, CloseKind, Connect, EndpointKind, Error, Incoming, Server, Side, serve_io,
+    Addr, AnyIo, Client, CloseKind, Connect, EndpointKind, Error, Incoming, Quota, Server, Side,
+    serve_io,
 };
 
 use crate::probe::{Probe, done, echo, why};
@@ -22,6 +23,7 @@ on_every_transport! {
     a_handle_of_a_client_outlives_it,
     a_refused_connect_is_an_error_with_its_cause,
     a_wrong_endpoint_is_an_error,
+    what_needs_no_network_is_checked_without,
     a_factory_that_refuses_ends_the_client,
     serve_io_runs_any_stream,
     dropping_serve_io_aborts,
@@ -140,6 +142,28 @@ async fn a_wrong_endpoint_is_an_error(net: Net) {
         Error::Listen { source, .. } => assert_eq!(source.kind(), io::ErrorKind::AddrInUse),
         other => panic!("{other:?}"),
     }
+}
+
+async fn what_needs_no_network_is_checked_without(_: Net) {
+    let client = || Client::builder(echo);
+    for endpoint in
+        ["tcp://192.0.2.1:80", "tcp://nobody.invalid:80", "udp://[::1]:9", "mem://nobody"]
+    {
+        client().validate(endpoint).unwrap();
+    }
+    for endpoint in
+        ["fd://3", "systemd://web", "custom://own", "quic://192.0.2.1:443", "192.0.2.1:80"]
+    {
+        let refused = client().validate(endpoint).unwrap_err().to_string();
+        let connected = client().connect(endpoint).await.unwrap_err().to_string();
+        assert_eq!(refused, connected, "{endpoint}");
+    }
+    let impossible = limits(|limits| limits.hard_cap = 0);
+    let error = client().limits(impossible).validate("mem://nobody").unwrap_err();
+    assert!(matches!(error, Error::Limits(_)), "{error}");
+    let shaped = limits(|limits| limits.read_rate = Quota::AtMost(1000));
+    let error = client().limits(shaped).validate("udp://[::1]:9").unwrap_err();
+    assert!(matches!(error, Error::ShapesStreams { .. }), "{error}");
 }
 
 async fn a_factory_that_refuses_ends_the_client(net: Net) {

@@ -15,11 +15,7 @@ use netframe_core::{
 use super::calls::Calls;
 use super::{ById, CallError, DEFAULT_MAX_IN_FLIGHT, InOrder, Order};
 use crate::codec::{Decoder, Encoder, MessageTransport, blame};
-use crate::frame::deliver_again;
-
-/// Answers in one delivery, so that a peer with tiny ones does not keep the others of its worker
-/// waiting.
-const ANSWERS_PER_DELIVERY: usize = 1024;
+use crate::turn;
 
 /// How a [`RequestClient`] asks.
 #[derive(Clone, Debug)]
@@ -236,7 +232,7 @@ where
     }
 
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        for _ in 0..ANSWERS_PER_DELIVERY {
+        for _ in 0..turn::MESSAGES {
             if !t.wants_data() {
                 return Ok(());
             }
@@ -247,7 +243,7 @@ where
             self.answered(message)?;
         }
         if !data.is_empty() {
-            deliver_again(t);
+            turn::deliver_again(t);
         }
         Ok(())
     }

@@ -12,11 +12,7 @@ use netframe_core::{BoxError, CloseReason, Needs, Protocol, Result, Transport};
 use super::in_flight::InFlight;
 use super::{ById, DEFAULT_MAX_IN_FLIGHT, InOrder, Order};
 use crate::codec::{Decoder, Encoder, MessageTransport, blame};
-use crate::frame::deliver_again;
-
-/// Requests in one delivery, so that a peer with tiny ones does not keep the others of its worker
-/// waiting.
-const REQUESTS_PER_DELIVERY: usize = 1024;
+use crate::turn;
 
 /// Answers the requests of one connection, each by a call of an async function; see
 /// [the module](super).
@@ -82,7 +78,7 @@ where
 {
     /// Takes requests from `data`, as many as may be in flight.
     async fn take(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        for _ in 0..REQUESTS_PER_DELIVERY {
+        for _ in 0..turn::MESSAGES {
             if self.is_full() {
                 self.answer_ready(t)?;
                 if self.is_full() {
@@ -103,7 +99,7 @@ where
             }
         }
         if !data.is_empty() && t.wants_data() {
-            deliver_again(t);
+            turn::deliver_again(t);
         }
         Ok(())
     }

@@ -83,9 +83,6 @@ pub(super) struct Policy {
 
 impl Policy {
     pub(super) fn new(options: Socks5Options) -> Result<Self, Socks5OptionsError> {
-        if options.users.is_empty() && options.allow.is_empty() && !options.open {
-            return Err(Socks5OptionsError::Open);
-        }
         let fits = |text: &String| (1..=255).contains(&text.len());
         if let Some((user, _)) = options.users.iter().find(|(u, p)| !fits(u) || !fits(p)) {
             return Err(Socks5OptionsError::User { user: user.clone() });
@@ -97,6 +94,10 @@ impl Policy {
             text.parse().map_err(|()| Socks5OptionsError::Rule { rule: text.clone() })
         };
         let allow = options.allow.iter().map(rule).collect::<Result<_, _>>()?;
+        // Last, so that whoever sets one option that cannot be is told of that one.
+        if options.users.is_empty() && options.allow.is_empty() && !options.open {
+            return Err(Socks5OptionsError::Open);
+        }
         Ok(Self { options, allow })
     }
 

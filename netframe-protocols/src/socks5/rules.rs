@@ -68,13 +68,17 @@ pub(super) fn is_private(ip: IpAddr) -> bool {
                 || a == 100 && (64..128).contains(&b) // RFC 6598
         }
         IpAddr::V6(ip) => {
+            let [a, b, ..] = ip.segments();
             ip.is_loopback()
                 || ip.is_unspecified()
                 || ip.is_multicast()
                 || ip.is_unique_local()
                 || ip.is_unicast_link_local()
-                // NAT64 (RFC 6052): an IPv4 address is behind it.
-                || ip.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0]
+                // An IPv4 address is behind it: NAT64 (RFC 6052 and 8215), 6to4 (RFC 3056), and the form
+                // of RFC 4291, section 2.5.5.1.
+                || (a, b) == (0x64, 0xff9b)
+                || a == 0x2002
+                || ip.segments()[..6] == [0; 6]
         }
     }
 }
@@ -101,5 +105,84 @@ impl Resolve for Guard {
             }
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_match_hosts_and_ports() {
+        for (rule, allowed, refused) in [
+            (
+                "example.org:443",
+                &["example.org:443"][..],
+                &["example.org:80", "a.example.org:443"][..],
+            ),
+            (
+                "*.Example.org:*",
+                &["a.example.org:1", "a.b.example.org:65535"],
+                &["example.org:1", "badexample.org:1", "example.org.evil:1"],
+            ),
+            ("*:80", &["example.org:80", "192.0.2.7:80", "2001:db8::1:80"], &["example.org:81"]),
+            ("192.0.2.7:22", &["192.0.2.7:22"], &["192.0.2.70:22", "1192.0.2.7:22"]),
+            ("[2001:db8::1]:22", &["2001:db8::1:22"], &["2001:db8::2:22"]),
+        ] {
+            let parsed: Rule = rule.parse().unwrap();
+            let allows = |at: &&str| {
+                let (host, port) = at.rsplit_once(':').unwrap();
+                parsed.allows(host, port.parse().unwrap())
+            };
+            assert!(allowed.iter().all(allows), "{rule}");
+            assert!(!refused.iter().any(allows), "{rule}");
+        }
+    }
+
+    #[test]
+    fn networks_that_are_not_everybodys_are_private() {
+        for ip in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "fc00::1",
+            "fd00::1",
+            "fe80::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::1",
+        ] {
+            assert!(is_private(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in [
+            "1.1.1.1",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.2.7",
+            "193.168.0.1",
+            "2001:db8::1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+        ] {
+            assert!(!is_private(ip.parse().unwrap()), "{ip}");
+        }
     }
 }

@@ -34,6 +34,8 @@ pub(super) enum WireError {
     Login,
     #[error("the client asks for another command than CONNECT")]
     Command,
+    #[error("the client's reserved byte is not 0")]
+    Reserved,
     #[error("the client's address is of no kind that there is")]
     AddressType,
     #[error("the client's host is no name and no address")]
@@ -46,6 +48,7 @@ impl WireError {
     /// How a request with it is answered, if it is.
     pub(super) fn reply(self) -> Option<Reply> {
         match self {
+            Self::Reserved => Some(Reply::Failed),
             Self::Command => Some(Reply::CommandNotSupported),
             Self::AddressType => Some(Reply::AddressNotSupported),
             Self::Host => Some(Reply::HostUnreachable),
@@ -95,7 +98,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-type Read<T> = Result<Option<T>, WireError>;
+pub(super) type Read<T> = Result<Option<T>, WireError>;
 
 /// The methods that a client offers, and the length of the message.
 pub(super) fn greeting(data: &[u8]) -> Read<(&[u8], usize)> {
@@ -123,7 +126,7 @@ pub(super) fn login(data: &[u8]) -> Read<(&[u8], &[u8], usize)> {
 /// Where to, and the length of the message.
 pub(super) fn request(data: &[u8]) -> Read<(Request, usize)> {
     let mut reader = Reader::new(data);
-    let Some([version, command, _reserved, kind]) = reader.array() else {
+    let Some([version, command, reserved, kind]) = reader.array() else {
         return if data.first().is_some_and(|version| *version != VERSION) {
             Err(WireError::Version)
         } else {
@@ -135,6 +138,9 @@ pub(super) fn request(data: &[u8]) -> Read<(Request, usize)> {
     }
     if command != 1 {
         return Err(WireError::Command);
+    }
+    if reserved != 0 {
+        return Err(WireError::Reserved);
     }
     let host = match kind {
         1 => reader.array::<4>().map(|address| Ipv4Addr::from(address).to_string()),

@@ -5,6 +5,7 @@
 
 mod chat;
 mod datagrams;
+mod forward;
 mod frames;
 #[cfg(feature = "http")]
 mod http;
@@ -31,6 +32,9 @@ const LONG: Duration = Duration::from_secs(600);
 fn a_seed_tells_all_that_happens() {
     replays(chat::room);
     replays(datagrams::echoes);
+    replays(forward::forwards);
+    replays(forward::proxies);
+    replays(forward::gives_up);
     replays(frames::answered);
     #[cfg(feature = "http")]
     replays(http::answered);

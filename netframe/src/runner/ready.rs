@@ -1,5 +1,6 @@
 //! The protocols that netframe itself has.
 
+mod amplifiers;
 mod frames;
 
 use serde::{Deserialize, Serialize};
@@ -11,10 +12,8 @@ use crate::protocols::http::refusal;
 use crate::protocols::line::{LineOptions, line_echo};
 use crate::protocols::socks5::{Socks5Options, socks5};
 use crate::protocols::telnet::{TelnetEchoOptions, telnet_echo};
-use crate::protocols::{
-    PortForward, QotdOptions, chargen, daytime, discard, echo, hello, qotd, time,
-};
-use crate::{BoxError, Endpoint, Limits, Timeout};
+use crate::protocols::{PortForward, daytime, discard, echo, hello, time};
+use crate::{BoxError, Endpoint, EndpointKind, Limits, Timeout};
 
 /// Adds them all.
 pub(super) fn add_to(registry: &mut Registry) {
@@ -91,13 +90,10 @@ pub(super) fn add_to(registry: &mut Registry) {
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));
-    registry.add(Entry::plain("chargen", "sends characters for as long as they are read", chargen));
+    registry.add(amplifiers::chargen());
     registry.add(Entry::plain("daytime", "tells the date and time as text", daytime));
     registry.add(Entry::plain("time", "tells the seconds since 1900 as four bytes", time));
-    registry.add(
-        Entry::new("qotd", "tells the quote of the day", |options: QotdOptions| Ok(qotd(options)?))
-            .option("quotes", "one for each day in turn, of at most 510 bytes"),
-    );
+    registry.add(amplifiers::qotd());
 }
 
 /// The options of `port-forward`.
@@ -115,11 +111,25 @@ impl Default for ForwardOptions {
 }
 
 fn forward(options: ForwardOptions) -> Result<PortForward, BoxError> {
-    let Some(to) = options.to else {
+    let ForwardOptions { to, connect_timeout } = options;
+    // First, so that who sets it alone is told of it.
+    if !(1..=86_400).contains(&connect_timeout) {
+        return Err(
+            format!("`connect_timeout` is {connect_timeout}; set it from 1 to 86400").into()
+        );
+    }
+    let Some(to) = to else {
         return Err("`to` is not set; name an endpoint, such as tcp://127.0.0.1:8080".into());
     };
+    if to.kind() == EndpointKind::Stdio {
+        return Err(ONCE.into());
+    }
     let mut limits = Limits::default();
-    limits.connect_timeout = Timeout::from_secs(options.connect_timeout.into());
-    limits.validate()?;
-    Ok(PortForward::to(to).limits(limits))
+    limits.connect_timeout = Timeout::from_secs(connect_timeout.into());
+    let forward = PortForward::to(to).limits(limits);
+    forward.validate()?;
+    Ok(forward)
 }
+
+const ONCE: &str = "`to` is one connection in the life of a process; name an endpoint that takes many, \
+    such as tcp://127.0.0.1:8080";

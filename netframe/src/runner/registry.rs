@@ -57,6 +57,8 @@ pub struct Entry<O = NoOptions> {
     limits: Raise<O>,
     memory: Box<dyn Fn(&O) -> Memory + Send + Sync>,
     refusal: &'static [u8],
+    /// What is to be done by who wants it over datagrams, which it does not run over by itself.
+    datagrams: Option<&'static str>,
 }
 
 type Build<O> = Box<dyn Fn(O) -> Result<ServerBuilder, BoxError> + Send + Sync>;
@@ -96,7 +98,27 @@ impl<O> Entry<O> {
             limits: Box::new(|_, _| {}),
             memory: Box::new(|_| Memory { shared: 0, per_connection: size_of::<F::Protocol>() }),
             refusal: b"",
+            datagrams: None,
         }
+    }
+
+    /// Has the options choose between this protocol and one that runs over datagrams too: `build` makes
+    /// a server of that one where it is asked for, and else none. `how` says how to ask for it.
+    pub(super) fn datagrams_if<F: Factory>(
+        mut self,
+        how: &'static str,
+        build: impl Fn(&O) -> Result<Option<F>, BoxError> + Send + Sync + 'static,
+    ) -> Self
+    where
+        O: 'static,
+    {
+        let streams = self.build;
+        self.build = Box::new(move |options| match build(&options)? {
+            Some(factory) => Ok(Server::builder(factory)),
+            None => streams(options),
+        });
+        self.datagrams = Some(how);
+        self
     }
 
     /// Says what an option is for, in a few words. One whose default is `None` exists only with this,
@@ -171,6 +193,8 @@ pub(super) struct Configured {
     pub(super) memory: Memory,
     /// Options whose values nobody is to read.
     pub(super) secrets: Vec<&'static str>,
+    /// How to have it run over datagrams, if it does not by itself.
+    pub(super) datagrams: Option<&'static str>,
 }
 
 /// An option of a protocol.
@@ -274,7 +298,8 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
         (self.limits)(&options, &mut limits);
         let server = server.refusal(self.refusal);
         let (memory, secrets) = ((self.memory)(&options), self.secrets.clone());
-        Ok(Configured { server, needs: self.needs, limits, memory, secrets })
+        let (needs, datagrams) = (self.needs, self.datagrams);
+        Ok(Configured { server, needs, limits, memory, secrets, datagrams })
     }
 }
 

@@ -7,7 +7,7 @@ use toml::Table;
 use super::choice::Choice;
 use super::failure::Chain;
 use super::registry::{Configured, Memory, OptionError, Registry};
-use crate::{Endpoint, LimitError, Limits, Needs, ServerBuilder};
+use crate::{Endpoint, Error, LimitError, Limits, Needs, ServerBuilder};
 
 /// One service as it was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +76,7 @@ impl ServiceSettings {
             },
         };
         let (Some(limits), Some(configured)) = (limits, configured) else { return Err(faults) };
-        let Configured { server, needs, limits: needed, memory, secrets } = configured;
+        let Configured { server, needs, limits: needed, memory, secrets, datagrams } = configured;
         let (set, wanted) = (written(&limits), written(&needed));
         let raised: Vec<_> =
             wanted.iter().filter(|(name, need)| set.get(*name) != Some(need)).collect();
@@ -106,7 +106,11 @@ impl ServiceSettings {
         }
         if let Err(error) = server.validate() {
             let at = self.place_of(error.endpoint());
-            faults.push(Fault { at, text: error.to_string() });
+            let text = match (&error, datagrams) {
+                (Error::NeedsStream { endpoint }, Some(how)) => format!("`{endpoint}` {how}"),
+                _ => error.to_string(),
+            };
+            faults.push(Fault { at, text });
         }
         if faults.is_empty() {
             Ok(Planned { server, needs, limits: needed, memory, raised, secrets })

@@ -17,7 +17,7 @@ fn path(name: &str) -> String {
     std::env::temp_dir().join(name).to_str().unwrap().to_owned()
 }
 
-fn peer(of: SocketAddr) -> UdpSocket {
+pub(crate) fn peer(of: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(of).unwrap();
@@ -33,7 +33,7 @@ fn ping(socket: &UdpSocket, bytes: &[u8]) {
 
 /// A datagram. A wait with a time limit is not taken up again after a signal, such as the end of
 /// another test's program.
-fn received(mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Vec<u8> {
+pub(crate) fn received(mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Vec<u8> {
     let mut bytes = vec![0; 70_000];
     loop {
         match receive(&mut bytes) {
@@ -135,30 +135,6 @@ fn protocols_that_need_streams_are_refused() {
         end.stderr,
         "error: `udp://127.0.0.1:0` carries datagrams, but the protocol needs a stream; use tcp://\n"
     );
-}
-
-#[test]
-fn what_would_answer_a_forged_sender_with_more_needs_a_stream() {
-    for protocol in ["chargen", "qotd"] {
-        let end = Program::start(&["serve", protocol, "udp://127.0.0.1:0"]).end();
-        assert_eq!(end.code, Some(2), "{protocol}");
-        assert!(
-            end.stderr.ends_with("but the protocol needs a stream; use tcp://\n"),
-            "{protocol}"
-        );
-    }
-}
-
-#[test]
-fn a_datagram_asks_for_the_time() {
-    let server = Program::serve(&["time", "udp://127.0.0.1:0"]);
-    let peer = peer(server.addrs[0]);
-    // Nobody is sent more than three times what it sent, until it has sent twice.
-    peer.send(b"").unwrap();
-    peer.send(b"").unwrap();
-    let mut answer = [0; 5];
-    assert_eq!(peer.recv(&mut answer).unwrap(), 4);
-    assert_eq!(peer.recv(&mut answer).unwrap(), 4);
 }
 
 #[test]
