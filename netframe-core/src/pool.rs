@@ -297,6 +297,13 @@ impl Pooled for Client {
     }
 }
 
+/// What speaks over a client's connection, such as a client of requests, and that client.
+impl<T: Send + 'static> Pooled for (T, Client) {
+    fn handle(&self) -> Handle {
+        self.1.handle()
+    }
+}
+
 /// One that has bytes nobody has read is not used again: they belong to an exchange that is over.
 impl Pooled for Stream {
     fn handle(&self) -> Handle {
