@@ -155,7 +155,7 @@ impl<P: FrameProtocol, F: Framer> Protocol for Frames<P, F> {
 
 /// Has what the handler leaves delivered once more, without more bytes: a delivery that was refused
 /// is made up for (rule 5), and each one counts in the turn of its connection.
-fn deliver_again(t: &mut dyn Transport) {
+pub(crate) fn deliver_again(t: &mut dyn Transport) {
     t.pause_reading();
     let wanted = t.wants_data();
     debug_assert!(!wanted, "a pause refuses");

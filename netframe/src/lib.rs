@@ -56,7 +56,8 @@
 //! needs neither says `default-features = false` and compiles less.
 //!
 //! `http` adds `protocols::http`, HTTP/1.1; `tower` a way to serve an axum application, or another
-//! tower service, by it; `hyper` the same by hyper, for HTTP/2 and WebSockets. `runner` has the first two.
+//! tower service, by it; `hyper` the same by hyper, for HTTP/2 and WebSockets; `memcached` a cache,
+//! `protocols::memcached`. `runner` has all of these but `hyper`.
 //!
 //! `sim` adds `testing::sim`, a simulated network for tests, with which tokio's clock can be paused;
 //! `conformance` adds `testing::conformance`, which checks a codec of your own. Both are for

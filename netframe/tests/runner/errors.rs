@@ -64,7 +64,7 @@ fn an_unknown_protocol_is_refused_with_a_choice() {
         &["ehco", "tcp://127.0.0.1:0"],
         "error: invalid value 'ehco' for '<PROTOCOL>': unknown protocol `ehco`; did you mean \
          `echo`? protocols: echo, discard, line-echo, netstring-echo, int8-echo, int16-echo, \
-         int32-echo, varint-echo, chat, http, port-forward, socks5, hello, chargen, daytime, time, \
+         int32-echo, varint-echo, chat, http, memcached, port-forward, socks5, hello, chargen, daytime, time, \
          qotd\n",
     );
 }
