@@ -31,7 +31,8 @@
 //! makes room is what was used longest ago among the items of the same part. Where an item goes is told
 //! by a hash with a random key, so that nobody can send items all of which go to the same place.
 //!
-//! A key has at most 250 bytes, a value [`MemcachedOptions::max_value`], a command line 64 KiB. A value
+//! A key has at most 250 bytes, a value [`MemcachedOptions::max_value`], a command line 2048; but a `get`
+//! may have any number of keys, which are answered as they come. A value
 //! costs memory as it comes, not when it is announced, and must come within 60 s, or at 1 MiB in each
 //! 60 s. An idle connection holds no buffer. A client that asks for much is sent it at the speed at which
 //! it reads: its next commands wait, in the middle of a `get` too. After 1024 commands or keys other
@@ -217,7 +218,7 @@ impl Memcached {
 #[non_exhaustive]
 pub enum MemcachedError {
     /// A command line has no end.
-    #[error("a command line has more than {MAX_LINE} bytes; ask for fewer keys at once")]
+    #[error("a command line has more than {MAX_LINE} bytes")]
     LineTooLong,
     /// The client speaks the binary protocol.
     #[error(

@@ -60,10 +60,11 @@ impl Transport for Facade {
 
     fn with_buffer(&mut self, f: &mut dyn FnMut(&mut BytesMut)) {
         let mut queue = self.shared.lock().lend_buffer();
-        // The closure sees only what it appends: a part split off behind the earlier bytes.
+        // The closure sees only what it appends: a part split off behind the earlier bytes. Where there
+        // are none it is the buffer itself, as to split one costs an allocation.
         let tail = queue.tail_mut();
         let len = tail.len();
-        let mut part = tail.split_off(len);
+        let mut part = if len == 0 { std::mem::take(tail) } else { tail.split_off(len) };
         let outcome = caught(|| f(&mut part));
         if outcome.is_ok() {
             tail.unsplit(part);

@@ -20,12 +20,7 @@ pub(super) struct Request<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command<'a> {
-    /// `get`, `gets`, `gat` and `gats`. The keys are right; they begin at this byte of the line.
-    Get {
-        keys: usize,
-        unique: bool,
-        exptime: Option<i64>,
-    },
+    Get(Get),
     Store(Announced<'a>),
     Delete {
         key: &'a [u8],
@@ -48,6 +43,15 @@ pub(super) enum Command<'a> {
     Version,
     Verbosity,
     Quit,
+}
+
+/// `get`, `gets`, `gat` and `gats`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Get {
+    /// Where the keys begin in the line. They have not been looked at.
+    pub(super) keys: usize,
+    pub(super) unique: bool,
+    pub(super) exptime: Option<i64>,
 }
 
 /// A value that comes behind the line.
@@ -102,11 +106,11 @@ impl Refusal {
 pub(super) fn parse(line: &[u8]) -> Request<'_> {
     let mut words = Words::new(line);
     let name = words.next().unwrap_or_default();
-    match name {
-        b"get" => return loud(get(words, false, None)),
-        b"gets" => return loud(get(words, true, None)),
-        b"gat" | b"gats" => return loud(get_and_touch(words, name == b"gats")),
-        _ => {}
+    if let Some(get) = get(name, &mut words) {
+        // Only of those that touch there may be no key.
+        let mut has_keys = |get: &Get| get.exptime.is_some() || words.next().is_some();
+        let command = get.and_then(|get| has_keys(&get).then_some(get).ok_or(Refusal::Unknown));
+        return loud(command.map(Command::Get));
     }
     let Some(words) = Arguments::new(words) else { return loud(Err(Refusal::Unknown)) };
     let args = words.get();
@@ -143,24 +147,32 @@ fn is_quiet(args: &[&[u8]]) -> bool {
     args.last().is_some_and(|last| *last == b"noreply")
 }
 
-fn get(mut words: Words<'_>, unique: bool, exptime: Option<i64>) -> Result<Command<'_>, Refusal> {
-    let keys = words.at;
-    // A line that is no longer than a key has none that is too long.
-    let rest = &words.line[keys..];
-    if rest.len() > MAX_KEY || !rest.iter().all(|byte| is_of_key(*byte) || *byte == b' ') {
-        words.clone().try_for_each(|word| key(word).map(drop))?;
+/// What comes before the keys, if the command has keys.
+fn get(name: &[u8], words: &mut Words<'_>) -> Option<Result<Get, Refusal>> {
+    let (unique, touches) = match name {
+        b"get" => (false, false),
+        b"gets" => (true, false),
+        b"gat" => (false, true),
+        b"gats" => (true, true),
+        _ => return None,
+    };
+    if !touches {
+        return Some(Ok(Get { keys: words.at, unique, exptime: None }));
     }
-    // Only with a time there may be none: so it is there.
-    if exptime.is_none() && words.next().is_none() {
-        return Err(Refusal::Unknown);
-    }
-    Ok(Command::Get { keys, unique, exptime })
+    let exptime = match words.next().map(signed) {
+        None => return Some(Err(Refusal::Unknown)),
+        Some(None) => return Some(Err(Refusal::Exptime)),
+        exptime => exptime.flatten(),
+    };
+    Some(Ok(Get { keys: words.at, unique, exptime }))
 }
 
-fn get_and_touch(mut words: Words<'_>, unique: bool) -> Result<Command<'_>, Refusal> {
-    let exptime = words.next().ok_or(Refusal::Unknown)?;
-    let exptime = signed(exptime).ok_or(Refusal::Exptime)?;
-    get(words, unique, Some(exptime))
+/// The beginning of a line that is long: only one with keys may be.
+pub(super) fn parse_long(beginning: &[u8]) -> Option<Get> {
+    let mut words = Words::new(beginning);
+    let name = words.next()?;
+    // What the beginning ends with may not be a whole word.
+    get(name, &mut words)?.ok().filter(|get| get.keys < beginning.len())
 }
 
 fn store<'a>(how: Storing, args: &[&'a [u8]]) -> Result<Command<'a>, Refusal> {
@@ -219,7 +231,7 @@ fn verbosity<'a>(args: &[&'a [u8]]) -> Result<Command<'a>, Refusal> {
 
 /// A key may have all bytes but spaces, those that end lines, and NUL. By the words of memcached no control
 /// byte is to be in one; but it takes them, and a load generator of its clients sends them.
-fn key(word: &[u8]) -> Result<&[u8], Refusal> {
+pub(super) fn key(word: &[u8]) -> Result<&[u8], Refusal> {
     let fits = word.len() <= MAX_KEY && word.iter().all(|byte| is_of_key(*byte));
     fits.then_some(word).ok_or(Refusal::Format)
 }
@@ -246,21 +258,15 @@ fn signed(word: &[u8]) -> Option<i64> {
 }
 
 /// What stands between spaces.
-#[derive(Clone)]
-pub(super) struct Words<'a> {
+struct Words<'a> {
     line: &'a [u8],
-    /// Where the next word is looked for.
+    /// How far the words have been taken.
     at: usize,
 }
 
 impl<'a> Words<'a> {
-    pub(super) fn new(line: &'a [u8]) -> Self {
+    fn new(line: &'a [u8]) -> Self {
         Self { line, at: 0 }
-    }
-
-    /// How far the words have been taken.
-    pub(super) fn taken(&self) -> usize {
-        self.at
     }
 }
 
@@ -336,8 +342,8 @@ mod tests {
     #[test]
     fn words_are_taken_as_they_come() {
         let mut words = Words::new(b"  one two   ");
-        assert_eq!((words.next(), words.taken()), (Some(&b"one"[..]), 5));
-        assert_eq!((words.next(), words.taken()), (Some(&b"two"[..]), 9));
-        assert_eq!((words.next(), words.taken()), (None, 9));
+        assert_eq!((words.next(), words.at), (Some(&b"one"[..]), 5));
+        assert_eq!((words.next(), words.at), (Some(&b"two"[..]), 9));
+        assert_eq!((words.next(), words.at), (None, 9));
     }
 }

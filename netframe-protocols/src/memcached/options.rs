@@ -60,7 +60,7 @@ impl MemcachedOptions {
     }
 
     /// Raises the limits that a connection needs to be higher: an unfinished command line may have
-    /// 64 KiB, as much as `max_pending` allows by default.
+    /// 2048 bytes, which is much less than `max_pending` allows by default.
     pub fn raise(&self, limits: &mut Limits) {
         limits.max_pending = limits.max_pending.max(MAX_LINE);
     }

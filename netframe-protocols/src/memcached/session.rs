@@ -1,19 +1,18 @@
 //! What one client says, and what it is answered: bytes in, bytes out, however they are cut.
 
 use bytes::{Bytes, BytesMut};
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::clock::Millis;
-use super::command::{Announced, Command, Storing, Words, parse};
+use super::command::{Announced, Command, Get, MAX_KEY, Refusal, Storing, key, parse, parse_long};
 use super::items::{END, Item};
 use super::service::Service;
 use super::stats;
 use super::store::{Counted, Outcome};
 
-/// Bytes of a command line at most, its end included: a `get` of 2000 keys with 31 bytes each. Clients
-/// put all keys of one call in one line, and memcached itself sets no bound to it. It is what a
-/// connection may leave unconsumed by default.
-pub(super) const MAX_LINE: usize = 64 * 1024;
+/// Bytes of a command line at most, its end included, as of memcached. Only the keys of a `get` may go
+/// on, as clients put all keys of one call in one line: they are answered as they come.
+pub(super) const MAX_LINE: usize = 2048;
 
 /// Values from this many bytes on are sent by reference, as by the out queue: below, a copy is cheaper.
 const BY_REFERENCE: usize = 16 * 1024;
@@ -45,20 +44,14 @@ pub(super) struct Session {
 enum State {
     #[default]
     Line,
-    /// Keys of a `get`: the rest of its line.
-    Keys(Keys),
+    /// Keys of a `get`, up to the end of its line.
+    Keys(Get),
+    /// The rest of a line that nobody wants.
+    SkipLine,
     /// The rest of a value.
     Value(Box<Arriving>),
     /// So many bytes that nobody wants.
     Swallow(usize),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Keys {
-    /// Bytes of the line, its end included. They are all there: a line is only begun as a whole.
-    left: usize,
-    unique: bool,
-    exptime: Option<i64>,
 }
 
 /// A value that has not come as a whole, with what was announced.
@@ -132,9 +125,18 @@ impl Session {
                         return step;
                     }
                 }
-                State::Keys(keys) => {
-                    let keys = *keys;
-                    self.keys(keys, run);
+                State::Keys(get) => {
+                    let get = *get;
+                    if let Some(step) = self.key(get, run) {
+                        return step;
+                    }
+                }
+                State::SkipLine => {
+                    let end = memchr(b'\n', run.input);
+                    run.take(end.map_or(usize::MAX, |end| end + 1));
+                    if end.is_some() {
+                        self.state = State::Line;
+                    }
                 }
                 State::Value(arriving) => {
                     if run.arrive(arriving) {
@@ -177,23 +179,26 @@ impl Session {
         }
         let end = memchr(b'\n', &input[self.searched..]).map(|at| self.searched + at);
         if end.unwrap_or(input.len()) >= MAX_LINE {
-            return Some(Step::TooLong);
+            let Some(get) = parse_long(&input[..MAX_LINE]) else { return Some(Step::TooLong) };
+            self.begin(get, run);
+            return None;
         }
         let Some(end) = end else {
             self.searched = input.len();
             return Some(Step::More);
         };
-        self.searched = 0;
-        run.budget -= 1;
         let request = parse(without_cr(&input[..end]));
         let (store, now, quiet) = (&run.service.store, run.now, request.quiet);
+        if let Ok(Command::Get(get)) = request.command {
+            self.begin(get, run);
+            return None;
+        }
+        self.searched = 0;
+        run.budget -= 1;
         run.input = &input[end + 1..];
         match request.command {
             Err(refusal) => run.answer(quiet, refusal.text()),
-            Ok(Command::Get { keys, unique, exptime }) => {
-                run.input = &input[keys..];
-                self.keys(Keys { left: end + 1 - keys, unique, exptime }, run);
-            }
+            Ok(Command::Get(_)) => {}
             Ok(Command::Store(announced)) => self.announced(announced, quiet, run),
             Ok(Command::Delete { key }) => {
                 let found = store.delete(key, now);
@@ -224,21 +229,40 @@ impl Session {
         None
     }
 
-    /// Answers keys up to the end of their line, or as many as may be.
-    fn keys(&mut self, mut keys: Keys, run: &mut Run<'_>) {
-        let rest = &run.input[..keys.left.min(run.input.len())];
-        let mut words = Words::new(without_cr(rest.strip_suffix(b"\n").unwrap_or(rest)));
-        while self.value.is_empty() && run.out.len() < MAX_OUT && run.budget > 0 {
-            let Some(key) = words.next() else {
-                run.out.extend_from_slice(b"END\r\n");
-                run.take(keys.left);
-                self.state = State::Line;
-                return;
-            };
+    /// Goes on with the keys of a line.
+    fn begin(&mut self, get: Get, run: &mut Run<'_>) {
+        self.searched = 0;
+        run.budget -= 1;
+        run.take(get.keys);
+        self.state = State::Keys(get);
+    }
+
+    /// Answers one key, or the end of its line.
+    fn key(&mut self, get: Get, run: &mut Run<'_>) -> Option<Step> {
+        let spaces = run.input.iter().take_while(|byte| **byte == b' ').count();
+        run.take(spaces);
+        let input = run.input;
+        let Some(len) = memchr2(b' ', b'\n', input) else {
+            // A CR may turn out to be of the end of the line.
+            if input.len() <= MAX_KEY + 1 {
+                return Some(Step::More);
+            }
+            self.refuse(run);
+            return None;
+        };
+        let word = if input[len] == b'\n' { without_cr(&input[..len]) } else { &input[..len] };
+        if word.is_empty() {
+            run.take(len + 1);
+            run.out.extend_from_slice(b"END\r\n");
+            self.state = State::Line;
+        } else if key(word).is_err() {
+            self.refuse(run);
+        } else {
             run.budget -= 1;
+            run.take(word.len());
             let (out, value) = (&mut *run.out, &mut self.value);
-            run.service.store.get(key, keys.exptime, run.now, |item| {
-                put_head(out, key, item, keys.unique);
+            run.service.store.get(word, get.exptime, run.now, |item| {
+                put_head(out, word, item, get.unique);
                 if item.data.len() < BY_REFERENCE {
                     out.extend_from_slice(&item.data);
                 } else {
@@ -246,9 +270,13 @@ impl Session {
                 }
             });
         }
-        keys.left -= words.taken();
-        run.take(words.taken());
-        self.state = State::Keys(keys);
+        None
+    }
+
+    /// Ends the answer to a `get` because of a key; the rest of its line is of no use.
+    fn refuse(&mut self, run: &mut Run<'_>) {
+        run.answer(false, Refusal::Format.text());
+        self.state = State::SkipLine;
     }
 
     /// Takes the value that was announced: at once if it is there, as it comes, or not at all. A client

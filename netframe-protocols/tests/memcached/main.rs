@@ -6,6 +6,7 @@
 
 mod answers;
 mod bounds;
+mod model;
 mod time;
 
 use netframe_core::testing::{Harness, Recorder};
