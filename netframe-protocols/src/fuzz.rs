@@ -12,6 +12,8 @@ use crate::line::{Delimiter, LineError, LineFramer, LineOptions};
 
 #[cfg(feature = "http")]
 pub use crate::http::fuzz::{http, http_chunked, http_head};
+#[cfg(feature = "memcached")]
+pub use crate::memcached::fuzz::memcached_commands as memcached;
 
 /// Frames lines in chunks, and compares with the plainest way to do it. The first three bytes pick
 /// the delimiter, the limit and the length of the chunks.
@@ -233,6 +235,19 @@ mod tests {
         explore(HTTP_CHUNKED, super::http_chunked);
     }
 
+    #[cfg(feature = "memcached")]
+    #[test]
+    fn known_memcached_connections() {
+        replay(MEMCACHED, super::memcached);
+    }
+
+    #[cfg(feature = "memcached")]
+    #[test]
+    #[ignore = "as long as `FUZZ_SECONDS` says"]
+    fn fuzz_long_memcached() {
+        explore(MEMCACHED, super::memcached);
+    }
+
     #[test]
     #[ignore = "as long as `FUZZ_SECONDS` says"]
     fn fuzz_long_line() {
@@ -263,6 +278,21 @@ mod tests {
             words in vec(prop::sample::select(CHAT_WORDS), 0..40),
         ) {
             super::chat(&[&[head], words.join("").as_bytes()].concat());
+        }
+
+        #[cfg(feature = "memcached")]
+        #[test]
+        fn any_bytes_to_a_cache(input in vec(any::<u8>(), 0..200)) {
+            super::memcached(&input);
+        }
+
+        #[cfg(feature = "memcached")]
+        #[test]
+        fn any_commands_to_a_cache(
+            head in any::<u8>(),
+            words in vec(prop::sample::select(MEMCACHED_WORDS), 0..60),
+        ) {
+            super::memcached(&[&[head], words.join("").as_bytes()].concat());
         }
 
         #[test]
@@ -307,6 +337,55 @@ mod tests {
     const HTTP_HEAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http-head");
     #[cfg(feature = "http")]
     const HTTP_CHUNKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/http-chunked");
+
+    #[cfg(feature = "memcached")]
+    const MEMCACHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/memcached");
+
+    #[cfg(feature = "memcached")]
+    const MEMCACHED_WORDS: &[&str] = &[
+        "set a 5 0 1\r\nx\r\n",
+        "set b 0 100 2 noreply\r\n10\r\n",
+        "set c 0 0 101\r\n",
+        "set ",
+        "add ",
+        "cas ",
+        "append b 0 0 3\r\n",
+        "prepend ",
+        "replace ",
+        "get a b\r\n",
+        "gets ",
+        "gat 0 ",
+        "gats ",
+        "incr b ",
+        "decr ",
+        "delete ",
+        "touch ",
+        "flush_all ",
+        "stats\r\n",
+        "stats settings\r\n",
+        "version\r\n",
+        "verbosity 1\r\n",
+        "quit\r\n",
+        "noreply\r\n",
+        "noreply",
+        "a",
+        "b ",
+        "1 ",
+        "0 ",
+        "-1 ",
+        "3 ",
+        " ",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "\t",
+        "18446744073709551615\r\n",
+        "4294967296 ",
+        "2147483645\r\n",
+        "\0",
+        "\u{80}",
+    ];
 
     const CHAT_WORDS: &[&str] = &[
         "\n", "\n", "\r\n", "/nick ", "/join ", "/who", "/quit", "bob", "carol", "tea", "lobby",

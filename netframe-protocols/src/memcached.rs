@@ -46,6 +46,8 @@
 
 mod clock;
 mod command;
+#[doc(hidden)]
+pub(crate) mod fuzz;
 mod items;
 mod options;
 mod service;
@@ -62,7 +64,7 @@ use netframe_core::{
 };
 
 use self::service::Service;
-use self::session::{MAX_LINE, Run, Session, Step};
+use self::session::{Coming, MAX_LINE, Run, Session, Step};
 use crate::frame::deliver_again;
 
 pub use self::options::{MemcachedOptions, MemcachedOptionsError};
@@ -104,7 +106,7 @@ pub fn memcached(
     let service = Arc::new(Service::new(options));
     Ok(move |_: &ConnectionInfo| {
         service.enter();
-        Memcached { service: Arc::clone(&service), session: Session::default(), arrived: None }
+        Memcached { service: Arc::clone(&service), session: Session::default(), watched: None }
     })
 }
 
@@ -113,8 +115,8 @@ pub fn memcached(
 pub struct Memcached {
     service: Arc<Service>,
     session: Session,
-    /// How much of the value that comes had come when its timeout was set.
-    arrived: Option<usize>,
+    /// The value that is coming, as it was when its timeout was set.
+    watched: Option<Coming>,
 }
 
 impl Protocol for Memcached {
@@ -161,18 +163,21 @@ impl Protocol for Memcached {
     }
 
     async fn timed_out(&mut self, t: &mut dyn Transport) -> Result {
-        let Some(arrived) = self.session.arrived() else { return Ok(()) };
-        if arrived - self.arrived.unwrap_or(0) < VALUE_PART {
+        // One that was set for an earlier value has been set anew.
+        let (Some(coming), Some(watched)) = (self.session.coming(), self.watched) else {
+            return Ok(());
+        };
+        if coming.value == watched.value && coming.len - watched.len < VALUE_PART {
             return Err(ProtocolError::new(MemcachedError::SlowValue).into());
         }
-        self.arrived = Some(arrived);
+        self.watched = Some(coming);
         t.set_timeout(Some(VALUE_TIMEOUT));
         Ok(())
     }
 
     async fn draining(&mut self, t: &mut dyn Transport) -> Result {
         // A value that comes is still taken, and answered.
-        if self.session.arrived().is_none() {
+        if self.session.coming().is_none() {
             t.close_when_idle();
         }
         Ok(())
@@ -203,12 +208,12 @@ impl Memcached {
         step
     }
 
-    /// Has a value that comes in pieces come in time; what does not cost anything of note otherwise.
+    /// Sets a timeout for a value that comes in pieces, once, and none where there is no such value.
     fn watch(&mut self, t: &mut dyn Transport) {
-        let arrived = self.session.arrived();
-        if arrived.is_some() != self.arrived.is_some() {
-            self.arrived = arrived;
-            t.set_timeout(arrived.map(|_| VALUE_TIMEOUT));
+        let coming = self.session.coming();
+        if coming.map(|coming| coming.value) != self.watched.map(|watched| watched.value) {
+            self.watched = coming;
+            t.set_timeout(coming.map(|_| VALUE_TIMEOUT));
         }
     }
 }

@@ -37,6 +37,17 @@ pub(super) struct Session {
     searched: usize,
     /// A value that is to be sent before anything else; empty if there is none.
     value: Bytes,
+    /// Values that have come in pieces, or are coming.
+    values: u32,
+}
+
+/// A value that is coming in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Coming {
+    /// Which one, of its session.
+    pub(super) value: u32,
+    /// Bytes that have come.
+    pub(super) len: usize,
 }
 
 /// What comes next.
@@ -158,10 +169,10 @@ impl Session {
         std::mem::take(&mut self.value)
     }
 
-    /// How much of a value has come, while it is coming.
-    pub(super) fn arrived(&self) -> Option<usize> {
+    /// The value that is coming, if one is.
+    pub(super) fn coming(&self) -> Option<Coming> {
         match &self.state {
-            State::Value(arriving) => Some(arriving.data.len()),
+            State::Value(arriving) => Some(Coming { value: self.values, len: arriving.data.len() }),
             _ => None,
         }
     }
@@ -188,43 +199,18 @@ impl Session {
             return Some(Step::More);
         };
         let request = parse(without_cr(&input[..end]));
-        let (store, now, quiet) = (&run.service.store, run.now, request.quiet);
         if let Ok(Command::Get(get)) = request.command {
             self.begin(get, run);
             return None;
         }
         self.searched = 0;
         run.budget -= 1;
-        run.input = &input[end + 1..];
+        run.take(end + 1);
         match request.command {
-            Err(refusal) => run.answer(quiet, refusal.text()),
-            Ok(Command::Get(_)) => {}
-            Ok(Command::Store(announced)) => self.announced(announced, quiet, run),
-            Ok(Command::Delete { key }) => {
-                let found = store.delete(key, now);
-                run.answer(quiet, if found { b"DELETED\r\n" } else { NOT_FOUND });
-            }
-            Ok(Command::Count { key, delta, up }) => match store.count(key, delta, up, now) {
-                Counted::Now(_) if quiet => {}
-                Counted::Now(value) => {
-                    put_number(run.out, value);
-                    run.out.extend_from_slice(END);
-                }
-                Counted::NotFound => run.answer(quiet, NOT_FOUND),
-                Counted::NotNumeric => run.answer(quiet, NOT_NUMERIC),
-            },
-            Ok(Command::Touch { key, exptime }) => {
-                let found = store.touch(key, exptime, now);
-                run.answer(quiet, if found { b"TOUCHED\r\n" } else { NOT_FOUND });
-            }
-            Ok(Command::Flush { delay }) => {
-                store.flush(delay, now);
-                run.answer(quiet, b"OK\r\n");
-            }
-            Ok(Command::Stats(of)) => stats::answer(run.service, of, now, run.out),
-            Ok(Command::Version) => run.answer(false, super::VERSION_LINE.as_bytes()),
-            Ok(Command::Verbosity) => run.answer(quiet, b"OK\r\n"),
+            Ok(Command::Store(announced)) => self.announced(announced, request.quiet, run),
             Ok(Command::Quit) => return Some(Step::Quit),
+            Ok(command) => run.obey(command, request.quiet),
+            Err(refusal) => run.answer(request.quiet, refusal.text()),
         }
         None
     }
@@ -298,6 +284,7 @@ impl Session {
         } else {
             let arriving = Arriving { key: key.into(), header, data: Vec::new() };
             self.state = State::Value(Box::new(arriving));
+            self.values = self.values.wrapping_add(1);
         }
     }
 }
@@ -313,6 +300,40 @@ impl<'a> Run<'a> {
     fn answer(&mut self, quiet: bool, answer: &[u8]) {
         if !quiet {
             self.out.extend_from_slice(answer);
+        }
+    }
+
+    /// Does what a line says that has neither keys nor a value behind it.
+    fn obey(&mut self, command: Command<'_>, quiet: bool) {
+        let (store, now) = (&self.service.store, self.now);
+        match command {
+            Command::Delete { key } => {
+                let found = store.delete(key, now);
+                self.answer(quiet, if found { b"DELETED\r\n" } else { NOT_FOUND });
+            }
+            Command::Count { key, delta, up } => match store.count(key, delta, up, now) {
+                Counted::Now(_) if quiet => {}
+                Counted::Now(value) => {
+                    put_number(self.out, value);
+                    self.out.extend_from_slice(END);
+                }
+                Counted::NotFound => self.answer(quiet, NOT_FOUND),
+                Counted::NotNumeric => self.answer(quiet, NOT_NUMERIC),
+            },
+            Command::Touch { key, exptime } => {
+                let found = store.touch(key, exptime, now);
+                self.answer(quiet, if found { b"TOUCHED\r\n" } else { NOT_FOUND });
+            }
+            Command::Flush { delay } => {
+                store.flush(delay, now);
+                self.answer(quiet, b"OK\r\n");
+            }
+            Command::Verbosity => self.answer(quiet, b"OK\r\n"),
+            Command::Version => self.answer(quiet, super::VERSION_LINE.as_bytes()),
+            Command::Stats(of) => stats::answer(self.service, of, now, self.out),
+            Command::Get(_) | Command::Store(_) | Command::Quit => {
+                debug_assert!(false, "the session does these");
+            }
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use netframe_core::testing::Harness;
-use netframe_core::{CloseKind, Side};
+use netframe_core::testing::{self, Harness};
+use netframe_core::{CloseKind, Limits, Side};
 use netframe_protocols::memcached::{Memcached, MemcachedOptions};
-use tokio::time::advance;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{advance, sleep};
 
 use super::{ask, cache, client, connect};
 
@@ -187,6 +188,24 @@ fn a_value_must_come_in_time() {
         reason.to_string(),
         "protocol error by peer: a value came at less than 1048576 bytes in 60s"
     );
+}
+
+/// Each value has the time for itself, also where there is always one that is under way.
+#[tokio::test(start_paused = true)]
+async fn values_that_come_one_after_the_other_have_their_time_each() {
+    let cache = cache(MemcachedOptions::default());
+    let (mut peer, _connection) = testing::serve(cache, Limits::default());
+    peer.write_all(b"set a 0 0 1000\r\n").await.unwrap();
+    let (half, mut answer) = ([b'x'; 500], [0; 8]);
+    peer.write_all(&half).await.unwrap();
+    for _ in 0..20 {
+        sleep(Duration::from_secs(20)).await;
+        let rest = [&half[..], b"\r\nset a 0 0 1000\r\n", &half].concat();
+        peer.write_all(&rest).await.unwrap();
+        peer.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"STORED\r\n");
+    }
+    assert!(peer.read(&mut answer).await.unwrap() == 0, "the last one does not come");
 }
 
 #[test]

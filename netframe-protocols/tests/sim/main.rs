@@ -9,6 +9,8 @@ mod frames;
 #[cfg(feature = "http")]
 mod http;
 mod lines;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod peer;
 mod simple;
 
@@ -33,6 +35,8 @@ fn a_seed_tells_all_that_happens() {
     #[cfg(feature = "http")]
     replays(http::answered);
     replays(lines::answered);
+    #[cfg(feature = "memcached")]
+    replays(memcached::kept);
     replays(simple::echoes);
     replays(simple::discards);
     replays(simple::greets);

@@ -119,6 +119,27 @@ fn options_of_frames_are_refused_by_name() {
 }
 
 #[test]
+fn options_of_a_cache_are_refused_by_name() {
+    let refuses = |setting: &str, error: &str| {
+        refuses(&["memcached", "tcp://127.0.0.1:0", "--set", setting], error);
+    };
+    let size = "expected bytes from 1 to 1024GiB, such as `65536`, `64KiB` or `1GiB`\n";
+    for setting in ["memory=0", "memory=lots", "memory=64MB"] {
+        refuses(setting, &format!("error: invalid value of option `memory`: {size}"));
+    }
+    refuses(
+        "memory=1MiB",
+        "error: invalid value of option `memory`: `memory` (1048576) is less than the largest item \
+         takes (1048986); raise it, or lower `max_value`\n",
+    );
+    refuses(
+        "max_value=2GiB",
+        "error: invalid value of option `max_value`: `max_value` is 2147483648; set",
+    );
+    refuses("port=11211", "error: unknown option `port` of `memcached`; ");
+}
+
+#[test]
 fn options_are_refused_twice_and_where_there_are_none() {
     let max_length = ["--set", "max_length=5"];
     refuses(
