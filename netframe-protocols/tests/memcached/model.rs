@@ -268,7 +268,8 @@ impl Model {
     }
 
     fn get(&mut self, keys: &[usize], exptime: Option<i64>) -> (Vec<u8>, Vec<u8>) {
-        let mut sent = exptime.map_or("gets".to_owned(), |exptime| format!("gats {exptime}"));
+        let mut sent =
+            exptime.map_or_else(|| "gets".to_owned(), |exptime| format!("gats {exptime}"));
         let mut answer = Vec::new();
         for key in keys {
             let key = name(*key);
