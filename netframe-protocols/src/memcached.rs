@@ -163,11 +163,11 @@ impl Protocol for Memcached {
     }
 
     async fn timed_out(&mut self, t: &mut dyn Transport) -> Result {
-        // One that was set for an earlier value has been set anew.
         let (Some(coming), Some(watched)) = (self.session.coming(), self.watched) else {
-            return Ok(());
+            return Ok(()); // it has come meanwhile
         };
-        if coming.value == watched.value && coming.len - watched.len < VALUE_PART {
+        // While nothing is read, as what was answered before is not taken, nothing can come.
+        if t.wants_data() && coming.len.saturating_sub(watched.len) < VALUE_PART {
             return Err(ProtocolError::new(MemcachedError::SlowValue).into());
         }
         self.watched = Some(coming);

@@ -47,7 +47,7 @@ impl Clock {
         let millis = exptime.unsigned_abs().saturating_mul(1000);
         match exptime {
             0 => NEVER,
-            ..0 => now,
+            ..0 => 0, // over for all, also for who has looked at the clock before
             1..=MAX_RELATIVE => now + millis,
             _ => millis.saturating_sub(self.began_unix),
         }
@@ -64,8 +64,8 @@ mod tests {
         let now = 10_000;
         for (exptime, deadline) in [
             (0, NEVER),
-            (-1, now),
-            (i64::MIN, now),
+            (-1, 0),
+            (i64::MIN, 0),
             (1, now + 1000),
             (2_592_000, now + 2_592_000_000),
             (2_592_001, 0),

@@ -17,6 +17,9 @@ const ITEM_OVERHEAD: usize = 160;
 /// is not has to go.
 const LOOKED_AT: usize = 8;
 
+/// Items for which the map may keep room in any case: so one that comes and goes costs the same again.
+const SPARE: usize = 8;
+
 /// What ends a value.
 pub(super) const END: &[u8] = b"\r\n";
 
@@ -216,7 +219,7 @@ impl Items {
     /// Gives back what the map keeps for items that are gone, once they are a fifth: so it stays within
     /// what the others count, and that costs little for each that has gone.
     fn shrink(&mut self) {
-        if self.map.len() < self.most - self.most / 5 {
+        if self.map.len() + SPARE < self.most - self.most / 5 {
             self.map.shrink_to_fit();
             self.most = self.map.len();
         }

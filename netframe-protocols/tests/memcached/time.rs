@@ -208,6 +208,23 @@ async fn values_that_come_one_after_the_other_have_their_time_each() {
     assert!(peer.read(&mut answer).await.unwrap() == 0, "the last one does not come");
 }
 
+/// While the answers before it are not taken nothing is read: then it is not the value that is slow.
+#[test]
+fn who_is_not_read_from_is_not_to_blame() {
+    let mut limits = Limits::default();
+    (limits.low_watermark, limits.high_watermark) = (100, 1000);
+    let protocol = connect(&cache(MemcachedOptions::default()));
+    let mut client = Harness::with_limits(protocol, limits);
+    client.set_reading_peer(false);
+    client.receive(&[&b"version\r\n".repeat(100)[..], b"set a 0 0 10\r\n12345"].concat());
+    client.time_out();
+    assert!(!client.transport().is_closed());
+    client.set_reading_peer(true);
+    client.time_out();
+    client.receive_eof();
+    assert_eq!(client.reason().unwrap().kind(), CloseKind::ProtocolError);
+}
+
 #[test]
 fn a_value_that_has_come_is_not_waited_for() {
     let mut client = client();
