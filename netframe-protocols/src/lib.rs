@@ -19,7 +19,8 @@
 //!
 //! # Features
 //!
-//! `http`, `memcached` and `tower` are on by default here, and off in the crate `netframe` unless they are asked for.
+//! `http`, `memcached` and `tower` are on by default here, and off in the crate `netframe` unless they are
+//! asked for.
 //!
 //! | feature | adds |
 //! |---|---|

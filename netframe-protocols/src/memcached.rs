@@ -32,11 +32,10 @@
 //! by a hash with a random key, so that nobody can send items all of which go to the same place.
 //!
 //! A key has at most 250 bytes, a value [`MemcachedOptions::max_value`], a command line 2048; but a `get`
-//! may have any number of keys, which are answered as they come. A value
-//! costs memory as it comes, not when it is announced, and must come within 60 s, or at 1 MiB in each
-//! 60 s. An idle connection holds no buffer. A client that asks for much is sent it at the speed at which
-//! it reads: its next commands wait, in the middle of a `get` too. After 1024 commands or keys other
-//! connections have their turn.
+//! may have any number of keys, which are answered as they come. A value costs memory as it comes, not
+//! when it is announced, and must come within 60 s, or at 1 MiB in each 60 s. An idle connection holds no
+//! buffer. A client that asks for much is sent it at the speed at which it reads: its next commands wait,
+//! in the middle of a `get` too. After 1024 commands or keys other connections have their turn.
 //!
 //! # Time
 //!
