@@ -74,6 +74,7 @@ mod service;
 mod sessions;
 mod shaping;
 mod shared;
+pub mod size;
 mod stream;
 mod sync;
 pub mod testing;

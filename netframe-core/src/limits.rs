@@ -396,7 +396,7 @@ impl Serialize for Timeout {
 /// What a configuration file may have in the place of a limit.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Value {
+pub(crate) enum Value {
     Number(u64),
     Text(String),
     Other(serde::de::IgnoredAny),
@@ -428,16 +428,10 @@ fn bits<'de, D: Deserializer<'de>>(deserializer: D, max: u8) -> Result<u8, D::Er
 
 /// A number of bytes, or text with a unit.
 mod size {
-    use super::{Deserialize, Deserializer, SIZE, Serializer, Value};
+    use super::{Deserializer, SIZE, Serializer};
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {
-        let size = match Value::deserialize(d)? {
-            Value::Number(number) => (SIZE.read)(&number.to_string()),
-            Value::Text(text) => (SIZE.read)(&text),
-            Value::Other(_) => None,
-        };
-        let expected = || serde::de::Error::custom(format!("expected {}", SIZE.expected));
-        size.ok_or_else(expected)
+        crate::size::read(d, &SIZE)
     }
 
     pub(super) fn serialize<S: Serializer>(size: &usize, s: S) -> Result<S::Ok, S::Error> {

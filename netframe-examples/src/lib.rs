@@ -60,6 +60,7 @@ pages! {
     clients "../../docs/guide/clients.md"
     http "../../docs/guide/http.md"
     forwarding "../../docs/guide/forwarding.md"
+    memcached "../../docs/guide/memcached.md"
     configuration "../../docs/guide/configuration.md"
     observability "../../docs/guide/observability.md"
     telnet "../../docs/guide/telnet.md"

@@ -18,17 +18,19 @@
 //! | [`socks5`](mod@socks5) | [`Socks5`](socks5::Socks5): the proxy's side of SOCKS 5 | streams |
 //! | [`chat`](mod@chat) | [`Chat`](chat::Chat): rooms, nicknames and history, for terminals | streams |
 //! | [`http`](mod@http) | [`Http`](http::Http): HTTP/1.1 to a [`Handler`](http::Handler), or to a tower service | streams |
+//! | [`memcached`](mod@memcached) | [`Memcached`](memcached::Memcached): a cache in memory, by memcached's text protocol | streams |
 //!
 //! # Features
 //!
-//! `expect`, `http` and `tower` are on by default here, and off in the crate `netframe` unless they are
-//! asked for; the others are off in both.
+//! `expect`, `http`, `memcached` and `tower` are on by default here, and off in the crate `netframe` unless
+//! they are asked for; the others are off in both.
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `json` | `codec::Json`: messages by serde, as JSON |
 //! | `expect` | the module `expect`: dialogues with devices and programs, with or without Telnet |
 //! | `http` | the module `http`: HTTP/1.1 |
+//! | `memcached` | the module `memcached`: a cache |
 //! | `tower` | `http::service`: a tower service, such as an axum application, as a handler |
 //! | `hyper` | `http::hyper`: such a service by hyper, for HTTP/2 and WebSockets |
 //!
@@ -57,6 +59,8 @@ mod hello;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod line;
+#[cfg(feature = "memcached")]
+pub mod memcached;
 pub mod requests;
 pub mod socks5;
 pub mod telnet;

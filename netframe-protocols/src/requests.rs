@@ -48,6 +48,7 @@
 mod calls;
 mod client;
 mod error;
+pub(crate) mod fuzz;
 mod in_flight;
 mod order;
 mod server;

@@ -60,6 +60,7 @@ mod decoder;
 mod echo;
 mod encoder;
 mod error;
+pub(crate) mod fuzz;
 mod negotiation;
 mod plain;
 mod protocol;

@@ -57,8 +57,8 @@
 //!
 //! `json` adds `protocols::codec::Json`, messages by serde; `expect` adds `protocols::expect`, dialogues
 //! with devices; `http` adds `protocols::http`, HTTP/1.1; `tower` a way to serve an axum application, or
-//! another tower service, by it; `hyper` the same by hyper, for HTTP/2 and WebSockets. `runner` has `http`
-//! and `tower`.
+//! another tower service, by it; `hyper` the same by hyper, for HTTP/2 and WebSockets; `memcached` a cache,
+//! `protocols::memcached`. `runner` has `http`, `tower` and `memcached`.
 //!
 //! `sim` adds `testing::sim`, a simulated network for tests, with which tokio's clock can be paused;
 //! `conformance` adds `testing::conformance`, which checks a codec of your own. Both are for

@@ -55,6 +55,16 @@ pub(crate) const SIZE: Format<usize> = Format {
     write: |bytes| unscaled(bytes as u64, &SIZE_UNITS),
 };
 
+/// What is kept in memory: no kernel has a say in it.
+pub(crate) const SPACE: Format<usize> = Format {
+    expected: "bytes from 1 to 1024GiB, such as `65536`, `64KiB` or `1GiB`",
+    read: |text| {
+        let bytes = scaled(text, &SIZE_UNITS)?;
+        (1..=1 << 40).contains(&bytes).then_some(bytes)?.try_into().ok()
+    },
+    write: SIZE.write,
+};
+
 /// The kernel measures in milliseconds, in a C `int`.
 pub(crate) const MILLIS: Format<Duration> = Format {
     expected: "a duration from 1ms to 480h, such as `500ms`, `30s`, `5m` or `1h`",

@@ -87,3 +87,40 @@ fn check_answers(has_users: bool, told: &[u8]) {
         _ => panic!("{} refuses no request", rest.escape_ascii()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_to_socks5(input in vec(any::<u8>(), 0..100)) {
+            super::handshake(&input);
+        }
+
+        #[test]
+        fn any_messages_to_socks5(
+            head in any::<[u8; 2]>(),
+            parts in vec(prop::sample::select(SOCKS5_PARTS), 0..8),
+        ) {
+            super::handshake(&[&head[..], &parts.concat()].concat());
+        }
+    }
+
+    const SOCKS5_PARTS: &[&[u8]] = &[
+        b"\x05",
+        b"\x01",
+        b"\x00",
+        b"\x02",
+        b"\x05\x01\x00",
+        b"\x05\x01\x02",
+        b"\x01\x03ada\x06secret",
+        b"\x05\x01\x00\x03",
+        b"\x05\x01\x00\x01\x01\x01\x01\x01\x00\x50",
+        b"\x03a.b",
+        b"\x00\x50",
+        b"\x05\x02\x00\x01",
+        b"\x05\x01\x00\x04",
+    ];
+}

@@ -10,6 +10,8 @@ mod frames;
 #[cfg(feature = "http")]
 mod http;
 mod lines;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod peer;
 mod requests;
 mod simple;
@@ -39,6 +41,8 @@ fn a_seed_tells_all_that_happens() {
     #[cfg(feature = "http")]
     replays(http::answered);
     replays(lines::answered);
+    #[cfg(feature = "memcached")]
+    replays(memcached::kept);
     replays(requests::by_id);
     replays(requests::in_order);
     replays(simple::echoes);

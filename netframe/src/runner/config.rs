@@ -140,7 +140,7 @@ max_conections = 7
             [
                 "net.toml:2:12: unknown protocol `ehco`; did you mean `echo`? protocols: echo, \
                  discard, line-echo, netstring-echo, int8-echo, int16-echo, int32-echo, \
-                 varint-echo, telnet-echo, chat, http, port-forward, socks5, hello, chargen, \
+                 varint-echo, telnet-echo, chat, http, memcached, port-forward, socks5, hello, chargen, \
                  daytime, time, qotd",
                 "net.toml:8:1: unknown limit `max_conections`; did you mean `max_connections`? \
                  limits: accept_rate, accept_rate_per_peer, at_limit, close_timeout, connect_timeout, hard_cap, \

@@ -10,6 +10,7 @@ use super::site::{SiteOptions, site};
 use crate::protocols::chat::{ChatOptions, chat};
 use crate::protocols::http::refusal;
 use crate::protocols::line::{LineOptions, line_echo};
+use crate::protocols::memcached::{MemcachedOptions, memcached};
 use crate::protocols::socks5::{Socks5Options, socks5};
 use crate::protocols::telnet::{TelnetEchoOptions, telnet_echo};
 use crate::protocols::{PortForward, daytime, discard, echo, hello, time};
@@ -72,6 +73,18 @@ pub(super) fn add_to(registry: &mut Registry) {
                 limits.max_pending = limits.max_pending.max(options.max_head());
             })
             .refusal(refusal()),
+    );
+    let about = "a cache in memory, by the text protocol of memcached";
+    registry.add(
+        Entry::new("memcached", about, |options: MemcachedOptions| Ok(memcached(options)?))
+            .option("memory", "bytes for all items; the longest unused make way, such as 64MiB")
+            .option("max_value", "bytes of a value; a longer one is refused")
+            .limits(MemcachedOptions::raise)
+            .memory(|options| Memory {
+                shared: options.memory,
+                per_connection: options.connection_memory(),
+            })
+            .refusal(b"ERROR Too many open connections\r\n"),
     );
     let about = "forwards to another endpoint, and the answers back";
     registry.add(

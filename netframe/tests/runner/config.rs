@@ -134,7 +134,7 @@ fn unknown_words_are_refused_with_a_choice() {
         &echo("").replace("echo", "ehco"),
         "error: net.toml:2:12: unknown protocol `ehco`; did you mean `echo`? protocols: echo, \
          discard, line-echo, netstring-echo, int8-echo, int16-echo, int32-echo, varint-echo, \
-         telnet-echo, chat, http, port-forward, socks5, hello, chargen, daytime, time, qotd\n",
+         telnet-echo, chat, http, memcached, port-forward, socks5, hello, chargen, daytime, time, qotd\n",
     );
     refuses(
         &echo("[service.options]\nmax_length = 5"),

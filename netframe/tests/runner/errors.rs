@@ -64,7 +64,7 @@ fn an_unknown_protocol_is_refused_with_a_choice() {
         &["ehco", "tcp://127.0.0.1:0"],
         "error: invalid value 'ehco' for '<PROTOCOL>': unknown protocol `ehco`; did you mean \
          `echo`? protocols: echo, discard, line-echo, netstring-echo, int8-echo, int16-echo, \
-         int32-echo, varint-echo, telnet-echo, chat, http, port-forward, socks5, hello, chargen, \
+         int32-echo, varint-echo, telnet-echo, chat, http, memcached, port-forward, socks5, hello, chargen, \
          daytime, time, qotd\n",
     );
 }
@@ -116,6 +116,27 @@ fn options_of_frames_are_refused_by_name() {
          `little`\n",
     );
     refuses("int8-echo", "endian=big", "error: unknown option `endian` of `int8-echo`; ");
+}
+
+#[test]
+fn options_of_a_cache_are_refused_by_name() {
+    let refuses = |setting: &str, error: &str| {
+        refuses(&["memcached", "tcp://127.0.0.1:0", "--set", setting], error);
+    };
+    let size = "expected bytes from 1 to 1024GiB, such as `65536`, `64KiB` or `1GiB`\n";
+    for setting in ["memory=0", "memory=lots", "memory=64MB"] {
+        refuses(setting, &format!("error: invalid value of option `memory`: {size}"));
+    }
+    refuses(
+        "memory=1MiB",
+        "error: invalid value of option `memory`: `memory` (1048576) is less than the largest item \
+         takes (1048986); raise it, or lower `max_value`\n",
+    );
+    refuses(
+        "max_value=2GiB",
+        "error: invalid value of option `max_value`: `max_value` is 2147483648; set",
+    );
+    refuses("port=11211", "error: unknown option `port` of `memcached`; ");
 }
 
 #[test]

@@ -137,6 +137,34 @@ fn small_services_answer_whoever_connects() {
 }
 
 #[test]
+fn a_cache_is_shared_by_its_connections_and_bounded_as_its_options_say() {
+    let server = Program::serve(&["memcached", "tcp://127.0.0.1:0"]);
+    assert_eq!(
+        server.ask(b"set a 5 0 3\r\none\r\nadd a 0 0 1\r\nx\r\n"),
+        b"STORED\r\nNOT_STORED\r\n"
+    );
+    assert_eq!(server.ask(b"get a none\r\nquit\r\n"), b"VALUE a 5 3\r\none\r\nEND\r\n");
+    let long = [b"set b 0 0 1048576\r\n", &[b'x'; 1 << 20][..], b"\r\n"].concat();
+    assert_eq!(server.ask(&long), b"STORED\r\n");
+    let many = server.ask(format!("get{}\r\n", " b".repeat(40)).as_bytes());
+    assert_eq!(many.len(), 40 * ("VALUE b 0 1048576\r\n\r\n".len() + (1 << 20)) + "END\r\n".len());
+    assert!(server.ask(b"\x80\0").starts_with(b"CLIENT_ERROR the binary protocol is not served"));
+
+    let small = ["--set", "memory=2KiB", "--set", "max_value=100"];
+    let server = Program::serve(&[&["memcached", "tcp://127.0.0.1:0"], &small[..]].concat());
+    assert!(server.ask(b"set a 0 0 101\r\n").starts_with(b"SERVER_ERROR object too large"));
+    let sets = (0..20).map(|key| format!("set {key} 0 0 1 noreply\r\nx\r\n"));
+    assert_eq!(server.ask(sets.collect::<String>().as_bytes()), b"");
+    let told = String::from_utf8(server.ask(b"get 0 19\r\nstats\r\n")).unwrap();
+    assert!(told.starts_with("VALUE 19 0 1\r\nx\r\nEND\r\n"), "{told}");
+    assert!(told.contains("STAT limit_maxbytes 2048\r\n"), "{told}");
+    assert!(
+        told.contains("STAT curr_items 12\r\n") && told.contains("STAT evictions 8\r\n"),
+        "{told}"
+    );
+}
+
+#[test]
 fn protocols_are_listed_and_described() {
     let list = Program::start(&["protocols"]).end();
     assert_eq!(list.code, Some(0));
@@ -148,6 +176,7 @@ fn protocols_are_listed_and_described() {
         "telnet-echo",
         "chat",
         "http",
+        "memcached",
         "socks5",
         "qotd",
     ];
