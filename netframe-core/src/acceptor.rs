@@ -4,9 +4,9 @@
 mod backoff;
 mod failures;
 mod refuse;
+mod reserve;
 mod sort;
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use tracing::debug;
 pub(crate) use self::backoff::Backoff;
 pub(crate) use self::failures::{Failures, Lack, Next};
 pub(crate) use self::refuse::Refusals;
+use self::reserve::Reserve;
 pub(crate) use self::sort::{AcceptError, sort};
 use crate::connection::Core;
 use crate::driver::Conn;
@@ -43,7 +44,7 @@ pub(crate) struct Acceptor {
     home: Arc<Home>,
     origin: Arc<Origin>,
     failures: Failures,
-    reserve: Option<File>,
+    reserve: Reserve,
 }
 
 impl Acceptor {
@@ -60,7 +61,7 @@ impl Acceptor {
             home,
             origin,
             failures: Failures::new("accepting"),
-            reserve: reserve(),
+            reserve: Reserve::new(),
         }
     }
 
@@ -94,6 +95,16 @@ impl Acceptor {
                 accepted = next => accepted,
             };
             match accepted {
+                (has_permit, Ok(incoming)) if !self.reserve.regain() => {
+                    // It has taken the last descriptor. Served, it would leave all behind it in the
+                    // queue without an answer.
+                    drop(incoming);
+                    Counters::add(&service.counters.shed);
+                    self.reserve.regain();
+                    if has_permit {
+                        service.permits.release();
+                    }
+                }
                 (has_permit, Ok(incoming)) => {
                     service.pace.spend();
                     if has_permit || make_room(&self.home).await {
@@ -180,12 +191,12 @@ impl Acceptor {
     /// Out of descriptors: gives the reserve up to accept those that wait, one after the other, and
     /// close them, so that their peers learn of it now rather than in a timeout of their own.
     fn shed(&mut self) {
-        self.reserve = None;
+        self.reserve.give_up();
         for _ in 0..MAX_SHED {
             let Some(Ok(_incoming)) = self.listener.try_accept() else { break };
             Counters::add(&self.home.service.counters.shed);
         }
-        self.reserve = reserve();
+        self.reserve.regain();
     }
 }
 
@@ -205,18 +216,52 @@ async fn make_room(home: &Home) -> bool {
     timeout(EVICTION, idle.closed()).await.is_ok() && service.permits.try_acquire()
 }
 
-/// A descriptor kept for the time when there are no others.
-fn reserve() -> Option<File> {
-    File::open("/dev/null").ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
     use crate::limits::Limits;
     use crate::service::Service;
     use crate::stream::stream_fn;
     use crate::transport::mem::MemNetwork;
+
+    #[tokio::test]
+    async fn a_newcomer_that_has_the_last_descriptor_makes_way_for_the_reserve() {
+        static OPENED: AtomicUsize = AtomicUsize::new(0);
+        /// There is one at first; then others are faster, twice; then a newcomer has made way.
+        fn open() -> io::Result<File> {
+            match OPENED.fetch_add(1, Ordering::Relaxed) {
+                1 | 2 => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+                _ => File::open("/dev/null"),
+            }
+        }
+        let network = MemNetwork::new();
+        let listener = network.listen("mem://x".parse().unwrap(), "x", 8).unwrap();
+        let limits = Limits { max_connections: 1, ..Limits::default() };
+        let home = Home::start(Service::new("x", limits), None);
+        let factory = Arc::new(stream_fn(|mut stream: crate::Stream| async move {
+            stream.write_all(b"served").await?;
+            Ok(())
+        }));
+        let mut acceptor = Acceptor::new(Box::new(listener), factory, Arc::clone(&home));
+        acceptor.reserve = Reserve::of(open);
+        acceptor.shed(); // for nobody, and the reserve is gone
+        let stop = CancellationToken::new();
+        tokio::spawn(acceptor.run(stop.clone(), PassedOn::default()));
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let mut text = String::new();
+            network.connect("x").await.unwrap().read_to_string(&mut text).await.unwrap();
+            told.push(text);
+        }
+        assert_eq!(told, ["", "served"]);
+        assert_eq!(home.service.counters.shed.load(Ordering::Relaxed), 1);
+        stop.cancel();
+    }
 
     #[tokio::test]
     async fn a_queue_is_emptied_at_the_stop_unless_it_was_passed_on() {
