@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 
 use allocation_counter::{AllocationInfo, measure};
-use netframe_core::bytes::BytesMut;
+use netframe_core::bytes::{Bytes, BytesMut};
 use netframe_core::testing::Recorder;
 use netframe_core::{
     ConnectionInfo, Datagram, DatagramProtocol, DatagramTransport, Factory, Group, Limits, Member,
@@ -195,6 +195,41 @@ fn an_echoed_message_allocates_nothing() {
         println!("{len} B: {} allocations per 1000 echoed messages", many - few);
         assert_eq!(many, few, "message of {len} B");
     }
+}
+
+/// Answers each byte with a large piece that is queued by reference, and small writes around it.
+struct Large;
+
+const LARGE: &[u8] = &[7; 20_000];
+
+impl Protocol for Large {
+    async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+        for _ in data.split() {
+            t.write(b"begin\r\n");
+            t.write_bytes(Bytes::from_static(LARGE));
+            t.with_buffer(&mut |out| out.extend_from_slice(b"end\r\n"));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_large_write_between_small_ones_allocates_nothing() {
+    let (runtime, server) = serve_on("tcp://127.0.0.1:0", |_: &ConnectionInfo| Large);
+    let mut client = connect(&server);
+    let mut count = |messages| {
+        let run = async {
+            for _ in 0..messages {
+                client.write_all(b"?").unwrap();
+                receive(&mut client, b"begin\r\nend\r\n".len() + LARGE.len()).await;
+            }
+        };
+        measure(|| runtime.block_on(run)).count_total
+    };
+    count(100); // pools and buffers fill
+    let (few, many) = (count(1), count(1001));
+    println!("{} allocations per 1000 large writes between small ones", many - few);
+    assert_eq!(many, few);
 }
 
 #[test]

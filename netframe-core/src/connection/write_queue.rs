@@ -12,6 +12,10 @@ use bytes::{Buf, Bytes, BytesMut};
 /// bookkeeping, and a reference to a small piece of a 64 KiB read buffer would pin all of it.
 pub(crate) const BY_REFERENCE: usize = 16 * 1024;
 
+/// The least that a buffer for small writes has room for: what goes before and behind a large one is in
+/// the same buffer then, which can be used again once all has left.
+const MIN_BUFFER: usize = 256;
+
 /// Slices handed to one vectored write.
 const MAX_SLICES: usize = 32;
 
@@ -77,14 +81,18 @@ impl WriteQueue {
     }
 
     pub(crate) fn push(&mut self, data: &[u8]) {
-        self.tail.extend_from_slice(data);
+        self.push_all(&[data], data.len());
     }
 
-    /// Queues a copy of parts that have `len` bytes together: the buffer grows once, and not past them.
+    /// Queues a copy of parts that have `len` bytes together: the buffer grows once, and not past them,
+    /// unless they are few.
     pub(crate) fn push_all(&mut self, parts: &[&[u8]], len: usize) {
-        self.tail.reserve(len);
+        // An empty queue begins at the front of its buffer again.
+        if self.is_empty() || self.tail.capacity() - self.tail.len() < len {
+            self.tail.reserve(len.max(MIN_BUFFER));
+        }
         for part in parts {
-            self.push(part);
+            self.tail.extend_from_slice(part);
         }
     }
 
