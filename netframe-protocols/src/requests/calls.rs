@@ -76,15 +76,10 @@ impl<Q, A> Calls<Q, A> {
     /// Asks, and waits for the answer.
     pub(super) async fn call(&self, request: Q, after: Duration) -> Result<A, CallError> {
         let mut call = Call { calls: self, request: Some(request), id: None, place: None };
-        if let Ok(outcome) = timeout(after, call.run()).await {
-            return outcome;
+        match timeout(after, call.run()).await {
+            Ok(outcome) => outcome,
+            Err(_) => call.late(after),
         }
-        let sent_over = call.sent_over();
-        let is_sent = sent_over.is_some();
-        if let Some(handle) = sent_over.filter(|_| self.in_order) {
-            handle.abort(); // what is behind would be late too
-        }
-        Err(CallError::Late { after, is_sent })
     }
 
     /// A connection is to be made; false if there is one already. It is to be
@@ -258,17 +253,24 @@ impl<Q, A> Call<'_, Q, A> {
             return self.queue(request, cx);
         }
         let mut state = self.calls.lock();
-        match self.id.and_then(|id| state.slots.remove(&id).zip(Some(id))) {
-            Some((Slot::Done(outcome), _)) => {
-                self.id = None;
-                Poll::Ready(outcome)
-            }
-            Some((Slot::Waiting { mut waker, is_sent }, id)) => {
-                waker.clone_from(cx.waker());
-                state.slots.insert(id, Slot::Waiting { waker, is_sent });
-                Poll::Pending
-            }
-            None => Poll::Pending, // polled again after it was ready
+        if let Some(outcome) = self.outcome(&mut state) {
+            return Poll::Ready(outcome);
+        }
+        let slot = self.id.and_then(|id| state.slots.get_mut(&id));
+        if let Some(Slot::Waiting { waker, .. }) = slot {
+            waker.clone_from(cx.waker());
+        }
+        Poll::Pending
+    }
+
+    /// How it ended, once it has.
+    fn outcome(&mut self, state: &mut State<Q, A>) -> Option<Result<A, CallError>> {
+        let id = self.id?;
+        let Slot::Done(_) = state.slots.get(&id)? else { return None };
+        self.id = None;
+        match state.slots.remove(&id)? {
+            Slot::Done(outcome) => Some(outcome),
+            Slot::Waiting { .. } => None, // it was done a line ago
         }
     }
 
@@ -291,13 +293,20 @@ impl<Q, A> Call<'_, Q, A> {
         Poll::Pending
     }
 
-    /// The connection that the request was sent over, while its answer is waited for.
-    fn sent_over(&self) -> Option<Handle> {
-        let state = self.calls.lock();
-        match state.slots.get(&self.id?)? {
-            Slot::Waiting { is_sent: true, .. } => state.handle.clone(),
-            Slot::Waiting { .. } | Slot::Done(_) => None,
+    /// The time is over. An outcome that came since the call was polled counts nevertheless.
+    fn late(&mut self, after: Duration) -> Result<A, CallError> {
+        let mut state = self.calls.lock();
+        if let Some(outcome) = self.outcome(&mut state) {
+            return outcome;
         }
+        let slot = self.id.and_then(|id| state.slots.get(&id));
+        let is_sent = matches!(slot, Some(Slot::Waiting { is_sent: true, .. }));
+        let handle = state.handle.clone().filter(|_| is_sent && self.calls.in_order);
+        drop(state);
+        if let Some(handle) = handle {
+            handle.abort(); // what is behind would be late too
+        }
+        Err(CallError::Late { after, is_sent })
     }
 }
 
@@ -318,5 +327,47 @@ impl<Q, A> Drop for Call<'_, Q, A> {
             // Its answer will come, and must not be taken for that of another: it keeps its place.
             place.forget();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netframe_core::Transport;
+    use netframe_core::testing::Recorder;
+
+    use super::*;
+
+    fn calls(in_order: bool, max_id: u64) -> Calls<&'static str, &'static str> {
+        let options = RequestOptions { max_id, ..RequestOptions::default() };
+        let calls = Calls::new(in_order, &options);
+        assert!(calls.claim());
+        calls.connected(Recorder::new().handle());
+        calls
+    }
+
+    impl<Q, A> Calls<Q, A> {
+        fn begin(&self, request: Q) -> Call<'_, Q, A> {
+            let place = self.room.try_acquire().ok();
+            let mut call = Call { calls: self, request: Some(request), id: None, place };
+            assert!(poll(&mut call).is_pending());
+            call
+        }
+    }
+
+    fn poll<Q, A>(call: &mut Call<'_, Q, A>) -> Poll<Result<A, CallError>> {
+        call.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_answer_that_comes_as_the_time_ends_counts() {
+        let calls = calls(false, u64::MAX);
+        let mut call = calls.begin("a");
+        let (id, _) = calls.next_request().unwrap();
+        calls.answered(id, "A").unwrap();
+        assert_eq!(call.late(Duration::ZERO).unwrap(), "A");
+
+        let mut call = calls.begin("b");
+        calls.next_request().unwrap();
+        assert!(call.late(Duration::ZERO).unwrap_err().is_sent());
     }
 }
