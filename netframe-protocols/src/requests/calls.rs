@@ -59,7 +59,7 @@ impl<Q, A> Calls<Q, A> {
         let max = options.max_in_flight.get().min(Semaphore::MAX_PERMITS);
         Self {
             room: Semaphore::new(if in_order { max } else { max.min(ids) }),
-            max_id: options.max_id,
+            max_id: if in_order { u64::MAX } else { options.max_id },
             in_order,
             state: Mutex::new(State {
                 slots: HashMap::new(),
@@ -369,5 +369,19 @@ mod tests {
         let mut call = calls.begin("b");
         calls.next_request().unwrap();
         assert!(call.late(Duration::ZERO).unwrap_err().is_sent());
+    }
+
+    #[test]
+    fn in_order_there_is_no_greatest_id() {
+        let calls = calls(true, 0);
+        let given_up = calls.begin("a");
+        calls.next_request().unwrap();
+        drop(given_up);
+        let mut call = calls.begin("b");
+        calls.next_request().unwrap();
+        calls.answered(0, "A").unwrap();
+        assert!(poll(&mut call).is_pending(), "this answer is not its own");
+        calls.answered(0, "B").unwrap();
+        assert!(matches!(poll(&mut call), Poll::Ready(Ok("B"))));
     }
 }
