@@ -121,10 +121,10 @@ impl<Q, A> Calls<Q, A> {
     pub(super) fn answered(&self, id: u64, answer: A) -> Result<(), Unasked> {
         let mut state = self.lock();
         let id = if self.in_order { state.due.pop_front().ok_or(Unasked)? } else { id };
-        let is_given_up = !state.slots.contains_key(&id);
-        let waker = if is_given_up { None } else { state.finish(id, Ok(answer)) };
+        let is_due = state.slots.get(&id).is_some_and(Slot::is_due);
+        let waker = if is_due { state.finish(id, Ok(answer)) } else { None };
         drop(state);
-        if self.in_order && is_given_up {
+        if self.in_order && !is_due {
             self.room.add_permits(1); // see `Call::drop`
         }
         wake(waker);
@@ -134,8 +134,7 @@ impl<Q, A> Calls<Q, A> {
     /// Whether no answer is due.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.lock();
-        let is_due = |slot: &Slot<A>| matches!(slot, Slot::Waiting { is_sent: true, .. });
-        state.due.is_empty() && !state.slots.values().any(is_due)
+        state.due.is_empty() && !state.slots.values().any(Slot::is_due)
     }
 
     /// The connection has ended: answers that were due will not come.
@@ -146,7 +145,7 @@ impl<Q, A> Calls<Q, A> {
         let given_up = state.due.iter().filter(|id| !state.slots.contains_key(id)).count();
         state.due.clear();
         for slot in state.slots.values_mut() {
-            if let Slot::Waiting { is_sent: true, .. } = slot {
+            if slot.is_due() {
                 let lost = CallError::Lost { reason: reason.clone() };
                 wakers.extend(mem::replace(slot, Slot::Done(Err(lost))).into_waker());
             }
@@ -214,6 +213,11 @@ impl<Q, A> State<Q, A> {
 }
 
 impl<A> Slot<A> {
+    /// Whether its request was sent, and its answer has not come.
+    fn is_due(&self) -> bool {
+        matches!(self, Self::Waiting { is_sent: true, .. })
+    }
+
     fn into_waker(self) -> Option<Waker> {
         match self {
             Self::Waiting { waker, .. } => Some(waker),
@@ -300,7 +304,7 @@ impl<Q, A> Call<'_, Q, A> {
             return outcome;
         }
         let slot = self.id.and_then(|id| state.slots.get(&id));
-        let is_sent = matches!(slot, Some(Slot::Waiting { is_sent: true, .. }));
+        let is_sent = slot.is_some_and(Slot::is_due);
         let handle = state.handle.clone().filter(|_| is_sent && self.calls.in_order);
         drop(state);
         if let Some(handle) = handle {
@@ -320,7 +324,7 @@ impl<Q, A> Drop for Call<'_, Q, A> {
         request = place.and_then(|place| state.queued.remove(place));
         drop(state);
         drop(request);
-        if let Some(Slot::Waiting { is_sent: true, .. }) = slot
+        if slot.as_ref().is_some_and(Slot::is_due)
             && self.calls.in_order
             && let Some(place) = self.place.take()
         {
@@ -383,5 +387,17 @@ mod tests {
         assert!(poll(&mut call).is_pending(), "this answer is not its own");
         calls.answered(0, "B").unwrap();
         assert!(matches!(poll(&mut call), Poll::Ready(Ok("B"))));
+    }
+
+    #[test]
+    fn an_answer_to_what_was_not_asked_yet_or_is_answered_already_is_dropped() {
+        let calls = calls(false, u64::MAX);
+        let mut call = calls.begin("a");
+        calls.answered(1, "too early").unwrap();
+        assert!(poll(&mut call).is_pending());
+        let (id, _) = calls.next_request().unwrap();
+        calls.answered(id, "A").unwrap();
+        calls.answered(id, "too late").unwrap();
+        assert!(matches!(poll(&mut call), Poll::Ready(Ok("A"))));
     }
 }
