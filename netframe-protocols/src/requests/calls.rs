@@ -112,23 +112,33 @@ impl<Q, A> Calls<Q, A> {
         if self.in_order {
             state.due.pop_back();
         }
-        let waker = state.finish(id, Err(error));
-        drop(state);
-        wake(waker);
+        self.end_sent(state, id, Err(error));
     }
 
     /// An answer came, maybe of a call that was given up.
     pub(super) fn answered(&self, id: u64, answer: A) -> Result<(), Unasked> {
         let mut state = self.lock();
         let id = if self.in_order { state.due.pop_front().ok_or(Unasked)? } else { id };
+        self.end_sent(state, id, Ok(answer));
+        Ok(())
+    }
+
+    /// Ends a request that was sent, whose call may have been given up.
+    fn end_sent(
+        &self,
+        mut state: MutexGuard<'_, State<Q, A>>,
+        id: u64,
+        outcome: Result<A, CallError>,
+    ) {
         let is_due = state.slots.get(&id).is_some_and(Slot::is_due);
-        let waker = if is_due { state.finish(id, Ok(answer)) } else { None };
+        let waker = if is_due { state.finish(id, outcome) } else { None };
         drop(state);
         if self.in_order && !is_due {
             self.room.add_permits(1); // see `Call::drop`
         }
-        wake(waker);
-        Ok(())
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Whether no answer is due.
@@ -223,12 +233,6 @@ impl<A> Slot<A> {
             Self::Waiting { waker, .. } => Some(waker),
             Self::Done(_) => None,
         }
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 
@@ -336,8 +340,8 @@ impl<Q, A> Drop for Call<'_, Q, A> {
 
 #[cfg(test)]
 mod tests {
-    use netframe_core::Transport;
     use netframe_core::testing::Recorder;
+    use netframe_core::{BoxError, Transport};
 
     use super::*;
 
@@ -399,5 +403,17 @@ mod tests {
         calls.answered(id, "A").unwrap();
         calls.answered(id, "too late").unwrap();
         assert!(matches!(poll(&mut call), Poll::Ready(Ok("A"))));
+    }
+
+    #[test]
+    fn a_request_given_up_while_it_is_encoded_in_vain_frees_its_place() {
+        let calls = calls(true, u64::MAX);
+        let places = calls.room.available_permits();
+        let call = calls.begin("a");
+        let (id, _) = calls.next_request().unwrap();
+        drop(call);
+        assert_eq!(calls.room.available_permits(), places - 1);
+        calls.refuse(id, CallError::Encode(BoxError::from("no")));
+        assert_eq!(calls.room.available_permits(), places);
     }
 }
