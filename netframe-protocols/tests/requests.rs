@@ -576,3 +576,20 @@ async fn a_factory_makes_one_connection_at_a_time() {
     drop(first);
     server.shutdown(LONG).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_codec_that_cannot_be_made_costs_one_connection() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), shout);
+    let (network, server) = serve(server).await;
+    let made = AtomicUsize::new(0);
+    let codec = move || {
+        assert!(made.fetch_add(1, Relaxed) > 0, "the first one is a failure");
+        tagged_lines()
+    };
+    let (client, connections) = RequestClient::by_id(codec, Default::default());
+    let reconnecting = ReconnectingClient::builder(connections).network(network);
+    let reconnecting = reconnecting.connect("mem://server").unwrap();
+    assert_eq!(client.call("a".into()).await.unwrap(), "A");
+    reconnecting.shutdown(LONG).await;
+    server.shutdown(LONG).await;
+}

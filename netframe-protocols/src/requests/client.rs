@@ -151,9 +151,10 @@ where
     type Protocol = RequestConnection<Q, A, C, O>;
 
     fn build_protocol(&self, _: &ConnectionInfo) -> Option<Self::Protocol> {
+        let codec = (self.codec)(); // before the claim, as it may panic
         self.calls.claim().then(|| RequestConnection {
             calls: Arc::clone(&self.calls),
-            codec: (self.codec)(),
+            codec,
             is_draining: false,
             order: PhantomData,
         })
