@@ -4,16 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "this is all test code")]
 
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use netframe_core::bytes::{BufMut, Bytes, BytesMut};
-use netframe_core::testing::{self, replay};
+use netframe_core::testing::{self, Recorder, replay};
 use netframe_core::transport::mem::{self, MemNetwork};
 use netframe_core::{
     BoxError, Client, CloseKind, ConnectionInfo, Factory, Limits, ReconnectingClient, Result,
-    Server, Side, factory_fn,
+    Server, Side, Transport, factory_fn,
 };
 use netframe_protocols::codec::{Decoder, Encoder, FrameCodec, Raw};
 use netframe_protocols::frame::{Endian, Prefixed};
@@ -592,4 +594,36 @@ async fn a_codec_that_cannot_be_made_costs_one_connection() {
     assert_eq!(client.call("a".into()).await.unwrap(), "A");
     reconnecting.shutdown(LONG).await;
     server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_learns_of_the_end_of_a_connection_can_make_another() {
+    /// Asks the factory for a connection as soon as it is woken.
+    struct Again<F>(F, AtomicUsize);
+    impl<F: Factory> Wake for Again<F> {
+        fn wake(self: Arc<Self>) {
+            let built = self.0.build_protocol(Recorder::new().info());
+            self.1.store(if built.is_some() { 1 } else { 2 }, Relaxed);
+        }
+    }
+    let (_client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let connections = Arc::new(connections);
+    let shared = Arc::clone(&connections);
+    let (_peer, connection) = testing::serve(
+        factory_fn(move |info: &ConnectionInfo| shared.build_protocol(info)),
+        Limits::default(),
+    );
+    let again = Arc::new(Again(
+        factory_fn(move |info: &ConnectionInfo| connections.build_protocol(info)),
+        AtomicUsize::new(0),
+    ));
+    let waker = Waker::from(Arc::clone(&again));
+    let handle = connection.handle();
+    let mut closed = pin!(handle.closed());
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    handle.abort();
+    while again.1.load(Relaxed) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(again.1.load(Relaxed), 1, "it was refused");
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::Context;
@@ -155,6 +156,7 @@ where
         self.calls.claim().then(|| RequestConnection {
             calls: Arc::clone(&self.calls),
             codec,
+            is_claimed: true,
             is_draining: false,
             order: PhantomData,
         })
@@ -177,6 +179,8 @@ impl<Q, A, M, O> fmt::Debug for RequestConnections<Q, A, M, O> {
 pub struct RequestConnection<Q, A, C, O> {
     calls: Arc<Calls<Q, A>>,
     codec: C,
+    /// It is the one connection that there may be.
+    is_claimed: bool,
     is_draining: bool,
     order: PhantomData<O>,
 }
@@ -270,12 +274,21 @@ where
 
     fn connection_lost(&mut self, reason: &CloseReason) {
         self.calls.lost(reason);
+        self.release(); // before anybody is told, who may connect again at once
+    }
+}
+
+impl<Q, A, C, O> RequestConnection<Q, A, C, O> {
+    fn release(&mut self) {
+        if mem::take(&mut self.is_claimed) {
+            self.calls.release();
+        }
     }
 }
 
 impl<Q, A, C, O> Drop for RequestConnection<Q, A, C, O> {
     fn drop(&mut self) {
-        self.calls.release();
+        self.release();
     }
 }
 
