@@ -627,3 +627,23 @@ async fn whoever_learns_of_the_end_of_a_connection_can_make_another() {
     }
     assert_eq!(again.1.load(Relaxed), 1, "it was refused");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_the_answer_to_a_call_that_was_given_up() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), late);
+    let (network, server) = serve(server).await;
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let reconnecting = ReconnectingClient::builder(connections).network(network);
+    let reconnecting = reconnecting.connect("mem://server").unwrap();
+    let start = Instant::now();
+    let stop = async {
+        sleep(Duration::from_millis(100)).await;
+        reconnecting.shutdown(LONG).await;
+        start.elapsed()
+    };
+    let call = client.call_within(Duration::from_secs(1), "60000 a".into());
+    let (called, stopped) = tokio::join!(call, stop);
+    assert!(matches!(called.unwrap_err(), CallError::Late { is_sent: true, .. }));
+    assert!(stopped < Duration::from_secs(2), "{stopped:?}");
+    server.shutdown(Duration::from_millis(1)).await;
+}

@@ -326,14 +326,17 @@ impl<Q, A> Drop for Call<'_, Q, A> {
         slot = state.slots.remove(&id);
         let place = state.queued.iter().position(|(queued, _)| *queued == id);
         request = place.and_then(|place| state.queued.remove(place));
+        let handle = state.handle.clone();
         drop(state);
         drop(request);
-        if slot.as_ref().is_some_and(Slot::is_due)
-            && self.calls.in_order
-            && let Some(place) = self.place.take()
-        {
+        if !slot.as_ref().is_some_and(Slot::is_due) {
+            return;
+        }
+        if self.calls.in_order {
             // Its answer will come, and must not be taken for that of another: it keeps its place.
-            place.forget();
+            self.place.take().into_iter().for_each(SemaphorePermit::forget);
+        } else if let Some(handle) = handle {
+            handle.notify(); // a drain may have waited for this answer only
         }
     }
 }

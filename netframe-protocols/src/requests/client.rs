@@ -262,7 +262,9 @@ where
     }
 
     async fn notified(&mut self, t: &mut dyn Transport) -> Result {
-        self.write_queued(t)
+        self.write_queued(t)?;
+        self.close_when_answered(t); // the last call may have been given up
+        Ok(())
     }
 
     /// What was asked is still answered; what is queued is not sent any more.
