@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this is all test code")]
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
@@ -646,4 +647,69 @@ async fn a_drain_does_not_wait_for_the_answer_to_a_call_that_was_given_up() {
     assert!(matches!(called.unwrap_err(), CallError::Late { is_sent: true, .. }));
     assert!(stopped < Duration::from_secs(2), "{stopped:?}");
     server.shutdown(Duration::from_millis(1)).await;
+}
+
+/// Says each word of a line by itself: it holds requests of which no byte is left.
+#[derive(Default)]
+struct Words {
+    held: VecDeque<String>,
+    lines: LinesCodec,
+}
+
+impl Words {
+    fn split(&mut self, line: Option<String>) -> Option<String> {
+        self.held.extend(line.iter().flat_map(|line| line.split(' ')).map(str::to_owned));
+        self.held.pop_front()
+    }
+}
+
+impl Decoder for Words {
+    type Item = String;
+    type Error = LinesCodecError;
+
+    fn decode(&mut self, data: &mut BytesMut) -> Result<Option<String>, LinesCodecError> {
+        let line = if self.held.is_empty() { self.lines.decode(data)? } else { None };
+        Ok(self.split(line))
+    }
+
+    fn decode_eof(&mut self, data: &mut BytesMut) -> Result<Option<String>, LinesCodecError> {
+        let line = if self.held.is_empty() { self.lines.decode_eof(data)? } else { None };
+        Ok(self.split(line))
+    }
+}
+
+impl Encoder<String> for Words {
+    type Error = LinesCodecError;
+
+    fn encode(&mut self, word: String, out: &mut BytesMut) -> Result<(), LinesCodecError> {
+        self.lines.encode(word, out)
+    }
+}
+
+/// Each answer is more than the high watermark.
+const LARGE: usize = 100_000;
+
+async fn large(word: String) -> Result<String> {
+    Ok(word.repeat(LARGE))
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_bytes_of_their_own_are_answered_when_there_is_room() {
+    let slow = async |word: String| {
+        sleep(Duration::from_millis(1)).await;
+        large(word).await
+    };
+    for max in [1, 2, 9] {
+        let server = move |_: &ConnectionInfo| {
+            RequestServer::in_order(Words::default(), slow).max_in_flight(some(max))
+        };
+        let (mut peer, connection) = testing::serve(server, Limits::default());
+        peer.write_all(b"a b c d e f g h i j k l m n o p\n").await.unwrap();
+        let mut answers = vec![0; 16 * (LARGE + 1)];
+        timeout(Duration::from_secs(9), peer.read_exact(&mut answers)).await.unwrap().unwrap();
+        let firsts: Vec<_> = answers.chunks(LARGE + 1).map(|answer| answer[0]).collect();
+        assert_eq!(firsts, b"abcdefghijklmnop", "{max} in flight");
+        drop(peer);
+        connection.closed().await;
+    }
 }
