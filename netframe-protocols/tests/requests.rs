@@ -713,3 +713,14 @@ async fn requests_without_bytes_of_their_own_are_answered_when_there_is_room() {
         connection.closed().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_end_of_input_completes_is_answered_as_the_peer_takes_it() {
+    for max in [1, 9] {
+        let server = move |_: &ConnectionInfo| {
+            RequestServer::in_order(Words::default(), large).max_in_flight(some(max))
+        };
+        let answers = answers(server, "a b c d e f g h i j k l m n o p").await;
+        assert_eq!(answers.len(), 16 * (LARGE + 1), "{max} in flight");
+    }
+}

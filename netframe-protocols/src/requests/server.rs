@@ -209,6 +209,7 @@ where
     async fn eof_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
         self.finish(t).await?;
         while let Some(message) = self.codec.decode_eof(data).map_err(blame)? {
+            t.drain().await?;
             self.start(t, message).await?;
         }
         t.close();
