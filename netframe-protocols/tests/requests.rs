@@ -12,7 +12,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use netframe_core::bytes::{BufMut, Bytes, BytesMut};
-use netframe_core::testing::{self, Recorder, replay};
+use netframe_core::testing::{self, Harness, Recorder, replay};
 use netframe_core::transport::mem::{self, MemNetwork};
 use netframe_core::{
     BoxError, Client, CloseKind, ConnectionInfo, Factory, Limits, ReconnectingClient, Result,
@@ -25,6 +25,7 @@ use netframe_protocols::requests::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::{LinesCodec, LinesCodecError};
 
@@ -723,4 +724,22 @@ async fn what_the_end_of_input_completes_is_answered_as_the_peer_takes_it() {
         let answers = answers(server, "a b c d e f g h i j k l m n o p").await;
         assert_eq!(answers.len(), 16 * (LARGE + 1), "{max} in flight");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_with_the_last_answer_of_a_whole_turn() {
+    const TURN: usize = 1024;
+    let (client, connections) = RequestClient::by_id(tagged_lines, in_flight(TURN));
+    let mut server = Harness::new(connections.build_protocol(Recorder::new().info()).unwrap());
+    let call = |_| Box::pin(unconstrained(client.call("a".into())));
+    let mut calls: Vec<_> = (0..TURN).map(call).collect();
+    for call in &mut calls {
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    server.settle();
+    let asked = server.take_written();
+    server.drain();
+    assert!(!server.transport().is_closed());
+    server.receive(&asked);
+    assert!(server.transport().is_closed());
 }

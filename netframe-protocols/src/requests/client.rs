@@ -237,18 +237,18 @@ where
     }
 
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        for _ in 0..turn::MESSAGES {
-            if !t.wants_data() {
-                return Ok(());
+        let mut taken = 0;
+        while t.wants_data() {
+            if taken >= turn::MESSAGES && !data.is_empty() {
+                turn::deliver_again(t);
+                break;
             }
             let Some(message) = self.codec.decode(data).map_err(blame)? else {
                 self.close_when_answered(t);
-                return Ok(());
+                break;
             };
             self.answered(message)?;
-        }
-        if !data.is_empty() {
-            turn::deliver_again(t);
+            taken += 1;
         }
         Ok(())
     }
