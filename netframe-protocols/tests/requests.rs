@@ -743,3 +743,15 @@ async fn a_drain_ends_with_the_last_answer_of_a_whole_turn() {
     server.receive(&asked);
     assert!(server.transport().is_closed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_closed_connection_does_not_send_counts_as_not_sent() {
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let mut call = pin!(client.call("a".into()));
+    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let (peer, connection) = testing::serve(connections, Limits::default());
+    connection.handle().close(); // before its protocol hears of it
+    drop(peer);
+    assert_eq!(connection.closed().await.bytes_unsent(), 0);
+    assert!(matches!(call.await.unwrap_err(), CallError::NotConnected));
+}

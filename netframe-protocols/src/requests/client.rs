@@ -193,11 +193,12 @@ where
     Q: Send + 'static,
     A: Send + 'static,
 {
-    /// Writes what is queued, as far as the peer takes it: the rest waits in its calls.
+    /// Writes what is queued, as far as the peer takes it: the rest waits in its calls. Once the
+    /// connection closes nothing is taken that would not leave.
     fn write_queued(&mut self, t: &mut dyn Transport) -> Result {
         let waker = t.handle().waker();
         let mut cx = Context::from_waker(&waker);
-        while !self.is_draining && t.poll_drain(&mut cx)?.is_ready() {
+        while !self.is_draining && t.wants_data() && t.poll_drain(&mut cx)?.is_ready() {
             let Some((id, request)) = self.calls.next_request() else { break };
             let message = O::seal(id, request);
             if let Err(error) = MessageTransport::new(t, &mut self.codec).send(message) {
@@ -231,7 +232,8 @@ where
 
     async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
         self.calls.connected(t.handle());
-        // A server that waits for its answers to be taken takes no requests.
+        // A server that waits for its answers to be taken takes no requests. It also leaves
+        // `wants_data` true until the connection ends.
         t.set_coupled(false);
         self.write_queued(t)
     }
