@@ -30,6 +30,10 @@ pub struct RequestOptions {
     /// The greatest id that the codec can carry: ids begin again behind it, and skip those that are
     /// waited for; no more are in flight than there are ids. All of 64 bits by default. Without
     /// meaning in order.
+    ///
+    /// The id of a call that was given up is used again after all others. With few ids an answer may
+    /// be later than that, and is then taken for that of another call: where it could be, do not use
+    /// the connection after [`CallError::Late`].
     pub max_id: u64,
 }
 
