@@ -123,11 +123,12 @@ where
                 if !data.is_empty() {
                     return Ok(());
                 }
+                // What the decoder still has no byte brings, and no callback that the queue has drained.
                 self.held = self.next(data)?;
                 if self.held.is_none() {
                     return Ok(());
                 }
-                t.drain().await?; // of this no callback tells
+                t.drain().await?;
                 if !t.wants_data() {
                     return Ok(());
                 }
@@ -142,6 +143,7 @@ where
         }
     }
 
+    /// The message that is held, or else the next one in `data`.
     fn next(&mut self, data: &mut BytesMut) -> Result<Option<C::Item>, BoxError> {
         match self.held.take() {
             None => self.codec.decode(data).map_err(blame),
