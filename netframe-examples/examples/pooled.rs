@@ -50,7 +50,9 @@ impl Asker {
         self.pending = true; // until there is an answer, also if nobody waits for it any more
         self.stream.write_all(format!("{question}\n").as_bytes()).await?;
         let mut answer = String::new();
-        self.stream.read_line(&mut answer).await?;
+        if self.stream.read_line(&mut answer).await? == 0 {
+            return Err("the connection ended before the answer".into());
+        }
         self.pending = false;
         Ok(answer.trim_end().to_owned())
     }

@@ -65,19 +65,19 @@ use crate::turn;
 /// messages before it were delivered. When the peer ends its sending side, the decoder is asked for
 /// what is complete by that ([`Decoder::decode_eof`]); most say that bytes without an end are an error.
 #[derive(Clone, Debug)]
-pub struct Framed<C, H> {
+pub struct Framed<C: Decoder, H> {
     codec: C,
     handler: H,
     /// What the input ended with, until all of its messages are delivered.
     rest: Option<BytesMut>,
-    /// The decoder may have another message, though no byte of it is left.
-    may_have_more: bool,
+    /// A message that is not wanted yet, if no byte is left whose delivery would bring it.
+    held: Option<C::Item>,
 }
 
 impl<C: Decoder, H> Framed<C, H> {
     /// Messages as `codec` has them, for `handler`. Each connection has a codec of its own.
     pub fn new(codec: C, handler: H) -> Self {
-        Self { codec, handler, rest: None, may_have_more: false }
+        Self { codec, handler, rest: None, held: None }
     }
 
     /// The handler.
@@ -109,7 +109,7 @@ where
         if let Some(mut rest) = self.rest.take() {
             return self.finish(t, &mut rest).await;
         }
-        if std::mem::take(&mut self.may_have_more) {
+        if self.held.is_some() {
             return self.deliver(t, &mut BytesMut::new()).await;
         }
         Ok(())
@@ -120,16 +120,34 @@ where
         loop {
             // Each callback may have paused, closed or switched: what is behind it stays in `data`.
             if !t.wants_data() {
-                self.may_have_more = data.is_empty();
-                return Ok(());
+                if !data.is_empty() {
+                    return Ok(());
+                }
+                // What the decoder still has no byte brings, and no callback that the queue has drained.
+                self.held = self.next(data)?;
+                if self.held.is_none() {
+                    return Ok(());
+                }
+                t.drain().await?;
+                if !t.wants_data() {
+                    return Ok(());
+                }
             }
             if delivered >= turn::MESSAGES && !data.is_empty() {
                 turn::deliver_again(t);
                 return Ok(());
             }
-            let Some(message) = self.codec.decode(data).map_err(blame)? else { return Ok(()) };
+            let Some(message) = self.next(data)? else { return Ok(()) };
             call!(self, message_received, t, message)?;
             delivered += 1;
+        }
+    }
+
+    /// The message that is held, or else the next one in `data`.
+    fn next(&mut self, data: &mut BytesMut) -> Result<Option<C::Item>, BoxError> {
+        match self.held.take() {
+            None => self.codec.decode(data).map_err(blame),
+            held => Ok(held),
         }
     }
 
@@ -143,7 +161,11 @@ where
                 self.rest = Some(data.split());
                 return Ok(());
             }
-            let Some(message) = self.codec.decode_eof(data).map_err(blame)? else { break };
+            let next = match self.held.take() {
+                None => self.codec.decode_eof(data).map_err(blame)?,
+                held => held,
+            };
+            let Some(message) = next else { break };
             call!(self, message_received, t, message)?;
         }
         call!(self, eof_received, t)

@@ -197,6 +197,27 @@ fn messages_without_bytes_of_their_own_wait_for_the_end_of_a_pause() {
 }
 
 #[test]
+fn messages_without_bytes_of_their_own_wait_for_a_peer_that_reads() {
+    /// Answers with more than the high watermark.
+    #[derive(Default)]
+    struct Large(Vec<String>);
+    impl MessageProtocol<Words> for Large {
+        async fn message_received(
+            &mut self,
+            t: &mut MessageTransport<'_, Words>,
+            word: String,
+        ) -> Result {
+            t.send(word.repeat(100_000))?;
+            self.0.push(word);
+            Ok(())
+        }
+    }
+    let mut peer = Harness::new(Framed::new(Words::default(), Large::default()));
+    peer.receive(b"a b c\n");
+    assert_eq!(peer.protocol().get_ref().0, ["a", "b", "c"]);
+}
+
+#[test]
 fn a_delivery_of_tiny_messages_is_many() {
     /// Counts its messages, and how many came before a notification.
     #[derive(Default)]

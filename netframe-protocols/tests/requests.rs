@@ -3,17 +3,20 @@
 
 #![expect(clippy::unwrap_used, reason = "this is all test code")]
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use netframe_core::bytes::{BufMut, Bytes, BytesMut};
-use netframe_core::testing::{self, replay};
+use netframe_core::testing::{self, Harness, Recorder, replay};
 use netframe_core::transport::mem::{self, MemNetwork};
 use netframe_core::{
     BoxError, Client, CloseKind, ConnectionInfo, Factory, Limits, ReconnectingClient, Result,
-    Server, Side, factory_fn,
+    Server, Side, Transport, factory_fn,
 };
 use netframe_protocols::codec::{Decoder, Encoder, FrameCodec, Raw};
 use netframe_protocols::frame::{Endian, Prefixed};
@@ -22,6 +25,7 @@ use netframe_protocols::requests::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::{LinesCodec, LinesCodecError};
 
@@ -575,4 +579,179 @@ async fn a_factory_makes_one_connection_at_a_time() {
     assert_eq!(client.call("b".into()).await.unwrap(), "B");
     drop(first);
     server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_codec_that_cannot_be_made_costs_one_connection() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), shout);
+    let (network, server) = serve(server).await;
+    let made = AtomicUsize::new(0);
+    let codec = move || {
+        assert!(made.fetch_add(1, Relaxed) > 0, "the first one is a failure");
+        tagged_lines()
+    };
+    let (client, connections) = RequestClient::by_id(codec, Default::default());
+    let reconnecting = ReconnectingClient::builder(connections).network(network);
+    let reconnecting = reconnecting.connect("mem://server").unwrap();
+    assert_eq!(client.call("a".into()).await.unwrap(), "A");
+    reconnecting.shutdown(LONG).await;
+    server.shutdown(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_learns_of_the_end_of_a_connection_can_make_another() {
+    /// Asks the factory for a connection as soon as it is woken.
+    struct Again<F>(F, AtomicUsize);
+    impl<F: Factory> Wake for Again<F> {
+        fn wake(self: Arc<Self>) {
+            let built = self.0.build_protocol(Recorder::new().info());
+            self.1.store(if built.is_some() { 1 } else { 2 }, Relaxed);
+        }
+    }
+    let (_client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let connections = Arc::new(connections);
+    let shared = Arc::clone(&connections);
+    let (_peer, connection) = testing::serve(
+        factory_fn(move |info: &ConnectionInfo| shared.build_protocol(info)),
+        Limits::default(),
+    );
+    let again = Arc::new(Again(
+        factory_fn(move |info: &ConnectionInfo| connections.build_protocol(info)),
+        AtomicUsize::new(0),
+    ));
+    let waker = Waker::from(Arc::clone(&again));
+    let handle = connection.handle();
+    let mut closed = pin!(handle.closed());
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    handle.abort();
+    while again.1.load(Relaxed) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(again.1.load(Relaxed), 1, "it was refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_the_answer_to_a_call_that_was_given_up() {
+    let server = |_: &ConnectionInfo| RequestServer::by_id(tagged_lines(), late);
+    let (network, server) = serve(server).await;
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let reconnecting = ReconnectingClient::builder(connections).network(network);
+    let reconnecting = reconnecting.connect("mem://server").unwrap();
+    let start = Instant::now();
+    let stop = async {
+        sleep(Duration::from_millis(100)).await;
+        reconnecting.shutdown(LONG).await;
+        start.elapsed()
+    };
+    let call = client.call_within(Duration::from_secs(1), "60000 a".into());
+    let (called, stopped) = tokio::join!(call, stop);
+    assert!(matches!(called.unwrap_err(), CallError::Late { is_sent: true, .. }));
+    assert!(stopped < Duration::from_secs(2), "{stopped:?}");
+    server.shutdown(Duration::from_millis(1)).await;
+}
+
+/// Says each word of a line by itself: it holds requests of which no byte is left.
+#[derive(Default)]
+struct Words {
+    held: VecDeque<String>,
+    lines: LinesCodec,
+}
+
+impl Words {
+    fn split(&mut self, line: Option<String>) -> Option<String> {
+        self.held.extend(line.iter().flat_map(|line| line.split(' ')).map(str::to_owned));
+        self.held.pop_front()
+    }
+}
+
+impl Decoder for Words {
+    type Item = String;
+    type Error = LinesCodecError;
+
+    fn decode(&mut self, data: &mut BytesMut) -> Result<Option<String>, LinesCodecError> {
+        let line = if self.held.is_empty() { self.lines.decode(data)? } else { None };
+        Ok(self.split(line))
+    }
+
+    fn decode_eof(&mut self, data: &mut BytesMut) -> Result<Option<String>, LinesCodecError> {
+        let line = if self.held.is_empty() { self.lines.decode_eof(data)? } else { None };
+        Ok(self.split(line))
+    }
+}
+
+impl Encoder<String> for Words {
+    type Error = LinesCodecError;
+
+    fn encode(&mut self, word: String, out: &mut BytesMut) -> Result<(), LinesCodecError> {
+        self.lines.encode(word, out)
+    }
+}
+
+/// Each answer is more than the high watermark.
+const LARGE: usize = 100_000;
+
+async fn large(word: String) -> Result<String> {
+    Ok(word.repeat(LARGE))
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_bytes_of_their_own_are_answered_when_there_is_room() {
+    let slow = async |word: String| {
+        sleep(Duration::from_millis(1)).await;
+        large(word).await
+    };
+    for max in [1, 2, 9] {
+        let server = move |_: &ConnectionInfo| {
+            RequestServer::in_order(Words::default(), slow).max_in_flight(some(max))
+        };
+        let (mut peer, connection) = testing::serve(server, Limits::default());
+        peer.write_all(b"a b c d e f g h i j k l m n o p\n").await.unwrap();
+        let mut answers = vec![0; 16 * (LARGE + 1)];
+        timeout(Duration::from_secs(9), peer.read_exact(&mut answers)).await.unwrap().unwrap();
+        let firsts: Vec<_> = answers.chunks(LARGE + 1).map(|answer| answer[0]).collect();
+        assert_eq!(firsts, b"abcdefghijklmnop", "{max} in flight");
+        drop(peer);
+        connection.closed().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_end_of_input_completes_is_answered_as_the_peer_takes_it() {
+    for max in [1, 9] {
+        let server = move |_: &ConnectionInfo| {
+            RequestServer::in_order(Words::default(), large).max_in_flight(some(max))
+        };
+        let answers = answers(server, "a b c d e f g h i j k l m n o p").await;
+        assert_eq!(answers.len(), 16 * (LARGE + 1), "{max} in flight");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_with_the_last_answer_of_a_whole_turn() {
+    const TURN: usize = 1024;
+    let (client, connections) = RequestClient::by_id(tagged_lines, in_flight(TURN));
+    let mut server = Harness::new(connections.build_protocol(Recorder::new().info()).unwrap());
+    let call = |_| Box::pin(unconstrained(client.call("a".into())));
+    let mut calls: Vec<_> = (0..TURN).map(call).collect();
+    for call in &mut calls {
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    server.settle();
+    let asked = server.take_written();
+    server.drain();
+    assert!(!server.transport().is_closed());
+    server.receive(&asked);
+    assert!(server.transport().is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_closed_connection_does_not_send_counts_as_not_sent() {
+    let (client, connections) = RequestClient::by_id(tagged_lines, Default::default());
+    let mut call = pin!(client.call("a".into()));
+    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let (peer, connection) = testing::serve(connections, Limits::default());
+    connection.handle().close(); // before its protocol hears of it
+    drop(peer);
+    assert_eq!(connection.closed().await.bytes_unsent(), 0);
+    assert!(matches!(call.await.unwrap_err(), CallError::NotConnected));
 }

@@ -70,12 +70,14 @@ impl Transport for Facade {
     fn with_buffer(&mut self, f: &mut dyn FnMut(&mut BytesMut)) {
         let mut part = ENCODED.take(); // an empty one stays, should `f` come here too
         f(&mut part);
+        // Before the split: what that leaves holds on to the whole allocation.
+        let kept = part.capacity() <= MAX_KEPT;
         if part.len() >= BY_REFERENCE {
             self.write_bytes(part.split().freeze());
         } else if !part.is_empty() {
             self.write(&part);
         }
-        if part.capacity() <= MAX_KEPT {
+        if kept {
             part.clear();
             ENCODED.set(part);
         }
@@ -211,5 +213,23 @@ impl DatagramSide for Facade {
 
     fn count_error(&self) {
         Counters::add(&self.shared.home.service.counters.datagrams.errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Recorder;
+
+    #[test]
+    fn no_thread_keeps_the_buffer_of_a_large_message() {
+        const LARGE: usize = 4 * MAX_KEPT;
+        let mut t = Recorder::new();
+        t.with_buffer(&mut |out| {
+            out.reserve(LARGE);
+            out.resize(out.capacity() - 10, b'x');
+        });
+        drop(t);
+        Recorder::new().with_buffer(&mut |out| assert!(!out.try_reclaim(LARGE / 2)));
     }
 }

@@ -59,7 +59,7 @@ impl<Q, A> Calls<Q, A> {
         let max = options.max_in_flight.get().min(Semaphore::MAX_PERMITS);
         Self {
             room: Semaphore::new(if in_order { max } else { max.min(ids) }),
-            max_id: options.max_id,
+            max_id: if in_order { u64::MAX } else { options.max_id },
             in_order,
             state: Mutex::new(State {
                 slots: HashMap::new(),
@@ -76,15 +76,10 @@ impl<Q, A> Calls<Q, A> {
     /// Asks, and waits for the answer.
     pub(super) async fn call(&self, request: Q, after: Duration) -> Result<A, CallError> {
         let mut call = Call { calls: self, request: Some(request), id: None, place: None };
-        if let Ok(outcome) = timeout(after, call.run()).await {
-            return outcome;
+        match timeout(after, call.run()).await {
+            Ok(outcome) => outcome,
+            Err(_) => call.late(after),
         }
-        let sent_over = call.sent_over();
-        let is_sent = sent_over.is_some();
-        if let Some(handle) = sent_over.filter(|_| self.in_order) {
-            handle.abort(); // what is behind would be late too
-        }
-        Err(CallError::Late { after, is_sent })
     }
 
     /// A connection is to be made; false if there is one already. It is to be
@@ -117,30 +112,39 @@ impl<Q, A> Calls<Q, A> {
         if self.in_order {
             state.due.pop_back();
         }
-        let waker = state.finish(id, Err(error));
-        drop(state);
-        wake(waker);
+        self.end_sent(state, id, Err(error));
     }
 
     /// An answer came, maybe of a call that was given up.
     pub(super) fn answered(&self, id: u64, answer: A) -> Result<(), Unasked> {
         let mut state = self.lock();
         let id = if self.in_order { state.due.pop_front().ok_or(Unasked)? } else { id };
-        let is_given_up = !state.slots.contains_key(&id);
-        let waker = if is_given_up { None } else { state.finish(id, Ok(answer)) };
+        self.end_sent(state, id, Ok(answer));
+        Ok(())
+    }
+
+    /// Ends a request that was sent, whose call may have been given up.
+    fn end_sent(
+        &self,
+        mut state: MutexGuard<'_, State<Q, A>>,
+        id: u64,
+        outcome: Result<A, CallError>,
+    ) {
+        let is_due = state.slots.get(&id).is_some_and(Slot::is_due);
+        let waker = if is_due { state.finish(id, outcome) } else { None };
         drop(state);
-        if self.in_order && is_given_up {
+        if self.in_order && !is_due {
             self.room.add_permits(1); // see `Call::drop`
         }
-        wake(waker);
-        Ok(())
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Whether no answer is due.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.lock();
-        let is_due = |slot: &Slot<A>| matches!(slot, Slot::Waiting { is_sent: true, .. });
-        state.due.is_empty() && !state.slots.values().any(is_due)
+        state.due.is_empty() && !state.slots.values().any(Slot::is_due)
     }
 
     /// The connection has ended: answers that were due will not come.
@@ -151,7 +155,7 @@ impl<Q, A> Calls<Q, A> {
         let given_up = state.due.iter().filter(|id| !state.slots.contains_key(id)).count();
         state.due.clear();
         for slot in state.slots.values_mut() {
-            if let Slot::Waiting { is_sent: true, .. } = slot {
+            if slot.is_due() {
                 let lost = CallError::Lost { reason: reason.clone() };
                 wakers.extend(mem::replace(slot, Slot::Done(Err(lost))).into_waker());
             }
@@ -219,17 +223,16 @@ impl<Q, A> State<Q, A> {
 }
 
 impl<A> Slot<A> {
+    /// Whether its request was sent, and its answer has not come.
+    fn is_due(&self) -> bool {
+        matches!(self, Self::Waiting { is_sent: true, .. })
+    }
+
     fn into_waker(self) -> Option<Waker> {
         match self {
             Self::Waiting { waker, .. } => Some(waker),
             Self::Done(_) => None,
         }
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 
@@ -258,17 +261,24 @@ impl<Q, A> Call<'_, Q, A> {
             return self.queue(request, cx);
         }
         let mut state = self.calls.lock();
-        match self.id.and_then(|id| state.slots.remove(&id).zip(Some(id))) {
-            Some((Slot::Done(outcome), _)) => {
-                self.id = None;
-                Poll::Ready(outcome)
-            }
-            Some((Slot::Waiting { mut waker, is_sent }, id)) => {
-                waker.clone_from(cx.waker());
-                state.slots.insert(id, Slot::Waiting { waker, is_sent });
-                Poll::Pending
-            }
-            None => Poll::Pending, // polled again after it was ready
+        if let Some(outcome) = self.outcome(&mut state) {
+            return Poll::Ready(outcome);
+        }
+        let slot = self.id.and_then(|id| state.slots.get_mut(&id));
+        if let Some(Slot::Waiting { waker, .. }) = slot {
+            waker.clone_from(cx.waker());
+        }
+        Poll::Pending
+    }
+
+    /// How it ended, once it has.
+    fn outcome(&mut self, state: &mut State<Q, A>) -> Option<Result<A, CallError>> {
+        let id = self.id?;
+        let Slot::Done(_) = state.slots.get(&id)? else { return None };
+        self.id = None;
+        match state.slots.remove(&id)? {
+            Slot::Done(outcome) => Some(outcome),
+            Slot::Waiting { .. } => None, // it was done a line ago
         }
     }
 
@@ -291,13 +301,20 @@ impl<Q, A> Call<'_, Q, A> {
         Poll::Pending
     }
 
-    /// The connection that the request was sent over, while its answer is waited for.
-    fn sent_over(&self) -> Option<Handle> {
-        let state = self.calls.lock();
-        match state.slots.get(&self.id?)? {
-            Slot::Waiting { is_sent: true, .. } => state.handle.clone(),
-            Slot::Waiting { .. } | Slot::Done(_) => None,
+    /// The time is over. An outcome that came since the call was polled counts nevertheless.
+    fn late(&mut self, after: Duration) -> Result<A, CallError> {
+        let mut state = self.calls.lock();
+        if let Some(outcome) = self.outcome(&mut state) {
+            return outcome;
         }
+        let slot = self.id.and_then(|id| state.slots.get(&id));
+        let is_sent = slot.is_some_and(Slot::is_due);
+        let handle = state.handle.clone().filter(|_| is_sent && self.calls.in_order);
+        drop(state);
+        if let Some(handle) = handle {
+            handle.abort(); // what is behind would be late too
+        }
+        Err(CallError::Late { after, is_sent })
     }
 }
 
@@ -309,14 +326,97 @@ impl<Q, A> Drop for Call<'_, Q, A> {
         slot = state.slots.remove(&id);
         let place = state.queued.iter().position(|(queued, _)| *queued == id);
         request = place.and_then(|place| state.queued.remove(place));
+        let handle = state.handle.clone();
         drop(state);
         drop(request);
-        if let Some(Slot::Waiting { is_sent: true, .. }) = slot
-            && self.calls.in_order
-            && let Some(place) = self.place.take()
-        {
-            // Its answer will come, and must not be taken for that of another: it keeps its place.
-            place.forget();
+        if !slot.as_ref().is_some_and(Slot::is_due) {
+            return;
         }
+        if self.calls.in_order {
+            // Its answer will come, and must not be taken for that of another: it keeps its place.
+            self.place.take().into_iter().for_each(SemaphorePermit::forget);
+        } else if let Some(handle) = handle {
+            handle.notify(); // a drain may have waited for this answer only
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netframe_core::testing::Recorder;
+    use netframe_core::{BoxError, Transport};
+
+    use super::*;
+
+    fn calls(in_order: bool, max_id: u64) -> Calls<&'static str, &'static str> {
+        let options = RequestOptions { max_id, ..RequestOptions::default() };
+        let calls = Calls::new(in_order, &options);
+        assert!(calls.claim());
+        calls.connected(Recorder::new().handle());
+        calls
+    }
+
+    impl<Q, A> Calls<Q, A> {
+        fn begin(&self, request: Q) -> Call<'_, Q, A> {
+            let place = self.room.try_acquire().ok();
+            let mut call = Call { calls: self, request: Some(request), id: None, place };
+            assert!(poll(&mut call).is_pending());
+            call
+        }
+    }
+
+    fn poll<Q, A>(call: &mut Call<'_, Q, A>) -> Poll<Result<A, CallError>> {
+        call.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_answer_that_comes_as_the_time_ends_counts() {
+        let calls = calls(false, u64::MAX);
+        let mut call = calls.begin("a");
+        let (id, _) = calls.next_request().unwrap();
+        calls.answered(id, "A").unwrap();
+        assert_eq!(call.late(Duration::ZERO).unwrap(), "A");
+
+        let mut call = calls.begin("b");
+        calls.next_request().unwrap();
+        assert!(call.late(Duration::ZERO).unwrap_err().is_sent());
+    }
+
+    #[test]
+    fn in_order_there_is_no_greatest_id() {
+        let calls = calls(true, 0);
+        let given_up = calls.begin("a");
+        calls.next_request().unwrap();
+        drop(given_up);
+        let mut call = calls.begin("b");
+        calls.next_request().unwrap();
+        calls.answered(0, "A").unwrap();
+        assert!(poll(&mut call).is_pending(), "this answer is not its own");
+        calls.answered(0, "B").unwrap();
+        assert!(matches!(poll(&mut call), Poll::Ready(Ok("B"))));
+    }
+
+    #[test]
+    fn an_answer_to_what_was_not_asked_yet_or_is_answered_already_is_dropped() {
+        let calls = calls(false, u64::MAX);
+        let mut call = calls.begin("a");
+        calls.answered(1, "too early").unwrap();
+        assert!(poll(&mut call).is_pending());
+        let (id, _) = calls.next_request().unwrap();
+        calls.answered(id, "A").unwrap();
+        calls.answered(id, "too late").unwrap();
+        assert!(matches!(poll(&mut call), Poll::Ready(Ok("A"))));
+    }
+
+    #[test]
+    fn a_request_given_up_while_it_is_encoded_in_vain_frees_its_place() {
+        let calls = calls(true, u64::MAX);
+        let places = calls.room.available_permits();
+        let call = calls.begin("a");
+        let (id, _) = calls.next_request().unwrap();
+        drop(call);
+        assert_eq!(calls.room.available_permits(), places - 1);
+        calls.refuse(id, CallError::Encode(BoxError::from("no")));
+        assert_eq!(calls.room.available_permits(), places);
     }
 }

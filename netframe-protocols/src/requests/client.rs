@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::Context;
@@ -29,6 +30,10 @@ pub struct RequestOptions {
     /// The greatest id that the codec can carry: ids begin again behind it, and skip those that are
     /// waited for; no more are in flight than there are ids. All of 64 bits by default. Without
     /// meaning in order.
+    ///
+    /// The id of a call that was given up is used again after all others. With few ids an answer may
+    /// be later than that, and is then taken for that of another call: where it could be, do not use
+    /// the connection after [`CallError::Late`].
     pub max_id: u64,
 }
 
@@ -151,9 +156,11 @@ where
     type Protocol = RequestConnection<Q, A, C, O>;
 
     fn build_protocol(&self, _: &ConnectionInfo) -> Option<Self::Protocol> {
+        let codec = (self.codec)(); // before the claim, as it may panic
         self.calls.claim().then(|| RequestConnection {
             calls: Arc::clone(&self.calls),
-            codec: (self.codec)(),
+            codec,
+            is_claimed: true,
             is_draining: false,
             order: PhantomData,
         })
@@ -176,6 +183,8 @@ impl<Q, A, M, O> fmt::Debug for RequestConnections<Q, A, M, O> {
 pub struct RequestConnection<Q, A, C, O> {
     calls: Arc<Calls<Q, A>>,
     codec: C,
+    /// It is the one connection that there may be.
+    is_claimed: bool,
     is_draining: bool,
     order: PhantomData<O>,
 }
@@ -188,11 +197,12 @@ where
     Q: Send + 'static,
     A: Send + 'static,
 {
-    /// Writes what is queued, as far as the peer takes it: the rest waits in its calls.
+    /// Writes what is queued, as far as the peer takes it: the rest waits in its calls. Once the
+    /// connection closes nothing is taken that would not leave.
     fn write_queued(&mut self, t: &mut dyn Transport) -> Result {
         let waker = t.handle().waker();
         let mut cx = Context::from_waker(&waker);
-        while !self.is_draining && t.poll_drain(&mut cx)?.is_ready() {
+        while !self.is_draining && t.wants_data() && t.poll_drain(&mut cx)?.is_ready() {
             let Some((id, request)) = self.calls.next_request() else { break };
             let message = O::seal(id, request);
             if let Err(error) = MessageTransport::new(t, &mut self.codec).send(message) {
@@ -226,24 +236,25 @@ where
 
     async fn connection_made(&mut self, t: &mut dyn Transport) -> Result {
         self.calls.connected(t.handle());
-        // A server that waits for its answers to be taken takes no requests.
+        // A server that waits for its answers to be taken takes no requests. It also leaves
+        // `wants_data` true until the connection ends.
         t.set_coupled(false);
         self.write_queued(t)
     }
 
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        for _ in 0..turn::MESSAGES {
-            if !t.wants_data() {
-                return Ok(());
+        let mut taken = 0;
+        while t.wants_data() {
+            if taken >= turn::MESSAGES && !data.is_empty() {
+                turn::deliver_again(t);
+                break;
             }
             let Some(message) = self.codec.decode(data).map_err(blame)? else {
                 self.close_when_answered(t);
-                return Ok(());
+                break;
             };
             self.answered(message)?;
-        }
-        if !data.is_empty() {
-            turn::deliver_again(t);
+            taken += 1;
         }
         Ok(())
     }
@@ -257,7 +268,9 @@ where
     }
 
     async fn notified(&mut self, t: &mut dyn Transport) -> Result {
-        self.write_queued(t)
+        self.write_queued(t)?;
+        self.close_when_answered(t); // the last call may have been given up
+        Ok(())
     }
 
     /// What was asked is still answered; what is queued is not sent any more.
@@ -269,12 +282,21 @@ where
 
     fn connection_lost(&mut self, reason: &CloseReason) {
         self.calls.lost(reason);
+        self.release(); // before anybody is told, who may connect again at once
+    }
+}
+
+impl<Q, A, C, O> RequestConnection<Q, A, C, O> {
+    fn release(&mut self) {
+        if mem::take(&mut self.is_claimed) {
+            self.calls.release();
+        }
     }
 }
 
 impl<Q, A, C, O> Drop for RequestConnection<Q, A, C, O> {
     fn drop(&mut self) {
-        self.calls.release();
+        self.release();
     }
 }
 

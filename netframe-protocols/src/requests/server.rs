@@ -35,6 +35,8 @@ pub struct RequestServer<C, O, Q, F, Fut: Future> {
     in_flight: Option<InFlight<Fut>>,
     /// Reading is paused, as so many requests are in flight as may be.
     is_full: bool,
+    /// The decoder may have another request, though no byte of it is left.
+    may_have_more: bool,
     kind: PhantomData<fn(O, Q)>,
 }
 
@@ -55,7 +57,8 @@ impl<C, Q, F, Fut: Future> RequestServer<C, ById, Q, F, Fut> {
 
 impl<C, O, Q, F, Fut: Future> RequestServer<C, O, Q, F, Fut> {
     fn new(codec: C, answer: F, max_in_flight: NonZeroUsize) -> Self {
-        Self { codec, answer, max_in_flight, in_flight: None, is_full: false, kind: PhantomData }
+        let (in_flight, is_full, may_have_more) = (None, false, false);
+        Self { codec, answer, max_in_flight, in_flight, is_full, may_have_more, kind: PhantomData }
     }
 
     /// Requests that are being answered at once, at most. With 1 a request costs no allocation; with
@@ -76,9 +79,23 @@ where
     Q: Send + 'static,
     A: Send + 'static,
 {
-    /// Takes requests from `data`, as many as may be in flight.
+    /// Takes requests from `data`, as many as may be in flight, and sends the answers that are ready.
     async fn take(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        for _ in 0..turn::MESSAGES {
+        self.start_all(t, data).await?;
+        self.answer_ready(t)
+    }
+
+    /// There may be room again: what no byte will bring is taken now.
+    async fn catch_up(&mut self, t: &mut dyn Transport) -> Result {
+        if std::mem::take(&mut self.may_have_more) {
+            self.take(t, &mut BytesMut::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_all(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
+        let mut taken = 0;
+        loop {
             if self.is_full() {
                 self.answer_ready(t)?;
                 if self.is_full() {
@@ -87,6 +104,16 @@ where
                 }
             }
             if !t.wants_data() {
+                self.may_have_more = data.is_empty();
+                if self.may_have_more {
+                    // No byte will bring it: whatever makes room has to notify.
+                    let waker = t.handle().waker();
+                    let _ = t.poll_drain(&mut Context::from_waker(&waker))?;
+                }
+                return Ok(());
+            }
+            if taken >= turn::MESSAGES && !data.is_empty() {
+                turn::deliver_again(t);
                 return Ok(());
             }
             match self.codec.decode(data) {
@@ -97,11 +124,8 @@ where
                     return Err(blame(error));
                 }
             }
+            taken += 1;
         }
-        if !data.is_empty() && t.wants_data() {
-            turn::deliver_again(t);
-        }
-        Ok(())
     }
 
     async fn start(&mut self, t: &mut dyn Transport, message: C::Item) -> Result {
@@ -179,13 +203,13 @@ where
     const NEEDS: Needs = Needs::Stream;
 
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
-        self.take(t, data).await?;
-        self.answer_ready(t)
+        self.take(t, data).await
     }
 
     async fn eof_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
         self.finish(t).await?;
         while let Some(message) = self.codec.decode_eof(data).map_err(blame)? {
+            t.drain().await?;
             self.start(t, message).await?;
         }
         t.close();
@@ -193,11 +217,13 @@ where
     }
 
     async fn notified(&mut self, t: &mut dyn Transport) -> Result {
-        self.answer_ready(t)
+        self.answer_ready(t)?;
+        self.catch_up(t).await
     }
 
     async fn draining(&mut self, t: &mut dyn Transport) -> Result {
         self.finish(t).await?;
+        self.catch_up(t).await?;
         t.close_when_idle();
         Ok(())
     }
