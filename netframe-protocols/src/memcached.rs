@@ -171,8 +171,8 @@ impl Protocol for Memcached {
     }
 
     async fn draining(&mut self, t: &mut dyn Transport) -> Result {
-        // A value that comes is still taken, and answered.
-        if self.session.coming().is_none() {
+        // A value that comes is still taken, and keys that do are answered.
+        if !self.session.is_busy() {
             t.close_when_idle();
         }
         Ok(())

@@ -184,4 +184,15 @@ fn a_server_that_drains_lets_a_value_come_and_then_closes() {
     assert_eq!(ask(&mut busy, b"67890\r\n"), b"STORED\r\n");
     busy.receive_eof();
     assert_eq!(busy.reason().unwrap().kind(), CloseKind::Shutdown);
+
+    // Nor does it end inside an answer, whose client has not said all of its keys yet.
+    let mut asking = client();
+    ask(&mut asking, &set("a", b"1"));
+    let keys = " a".repeat(1100);
+    assert!(!ask(&mut asking, format!("get{keys} ").as_bytes()).is_empty());
+    asking.drain();
+    assert!(asking.reason().is_none());
+    assert_eq!(ask(&mut asking, b"a\r\n"), [&value("a", b"1")[..], b"END\r\n"].concat());
+    asking.receive_eof();
+    assert_eq!(asking.reason().unwrap().kind(), CloseKind::Shutdown);
 }
