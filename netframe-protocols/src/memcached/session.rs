@@ -319,6 +319,7 @@ impl<'a> Run<'a> {
                 }
                 Counted::NotFound => self.answer(quiet, NOT_FOUND),
                 Counted::NotNumeric => self.answer(quiet, NOT_NUMERIC),
+                Counted::TooLong => self.answer(quiet, TOO_LARGE),
             },
             Command::Touch { key, exptime } => {
                 let found = store.touch(key, exptime, now);

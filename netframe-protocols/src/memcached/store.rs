@@ -53,6 +53,8 @@ pub(super) enum Counted {
     Now(u64),
     NotFound,
     NotNumeric,
+    /// It would be longer than a value may be.
+    TooLong,
 }
 
 impl Store {
@@ -143,7 +145,7 @@ impl Store {
         Outcome::Done
     }
 
-    /// The old item with longer data, unless that is too long.
+    /// The old item with other data, unless that is too long.
     fn join(&self, old: &Item, first: &[u8], last: &[u8]) -> Option<Item> {
         let fits = first.len() + last.len() <= self.max_value + END.len();
         fits.then(|| old.with_data([first, last].concat()))
@@ -158,8 +160,10 @@ impl Store {
         let Some(old) = found else { return Counted::NotFound };
         let Some(value) = number(old.value()) else { return Counted::NotNumeric };
         let value = if up { value.wrapping_add(delta) } else { value.saturating_sub(delta) };
-        let digits = [itoa::Buffer::new().format(value).as_bytes(), END].concat();
-        let item = old.with_data(digits);
+        let mut digits = itoa::Buffer::new();
+        let Some(item) = self.join(old, digits.format(value).as_bytes(), END) else {
+            return Counted::TooLong;
+        };
         self.put(items, key, item, now);
         Counted::Now(value)
     }

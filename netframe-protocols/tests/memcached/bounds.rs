@@ -137,6 +137,22 @@ fn after_1024_commands_or_keys_others_have_their_turn() {
     }
 }
 
+/// The smallest cache that there can be: there is room for its largest item, and not for a byte more.
+#[test]
+fn a_number_grows_no_longer_than_a_value_may_be() {
+    let mut options = MemcachedOptions::default();
+    (options.memory, options.max_value) = (250 + 1 + 160, 1);
+    let mut client = Harness::new(connect(&cache(options)));
+    let key = "k".repeat(250);
+    assert_eq!(ask(&mut client, &set(&key, b"8")), b"STORED\r\n");
+    let mut add = |suffix| ask(&mut client, format!("incr {key} 1{suffix}\r\n").as_bytes());
+    assert_eq!(add(""), b"9\r\n");
+    assert_eq!(add(""), b"SERVER_ERROR object too large for cache\r\n");
+    assert_eq!(add(" noreply"), b"");
+    let got = ask(&mut client, format!("get {key}\r\n").as_bytes());
+    assert_eq!(got, [&value(&key, b"9")[..], b"END\r\n"].concat(), "what was there stays");
+}
+
 fn deliver(protocol: &mut Memcached, t: &mut Recorder, data: &mut BytesMut) {
     let received = std::pin::pin!(protocol.data_received(t, data));
     let polled = received.poll(&mut Context::from_waker(Waker::noop()));
