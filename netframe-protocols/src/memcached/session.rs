@@ -21,6 +21,10 @@ const BY_REFERENCE: usize = 16 * 1024;
 /// still a buffer that the out queue keeps for the next time.
 const MAX_OUT: usize = 32 * 1024;
 
+/// Bytes that an `append` copies and that count as another command: so what a turn copies is about
+/// what one delivery brings.
+const COPIED: usize = 64;
+
 /// First bytes of messages of the binary protocol.
 const BINARY: [u8; 2] = [0x80, 0x81];
 
@@ -364,7 +368,10 @@ impl<'a> Run<'a> {
         let deadline = self.service.store.clock().deadline(exptime, self.now);
         let item = Item { data, flags, deadline, unique: 0 };
         let answer: &[u8] = match self.service.store.store(how, key, item, self.now) {
-            Outcome::Done => b"STORED\r\n",
+            Outcome::Done { copied } => {
+                self.budget = self.budget.saturating_sub(copied / COPIED);
+                b"STORED\r\n"
+            }
             Outcome::Refused => b"NOT_STORED\r\n",
             Outcome::Exists => b"EXISTS\r\n",
             Outcome::NotFound => NOT_FOUND,

@@ -39,7 +39,10 @@ struct Shard {
 /// What became of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    Done,
+    /// So many bytes were copied for it.
+    Done {
+        copied: usize,
+    },
     /// It may only be stored if there is one, or if there is none; or it would be too long.
     Refused,
     /// The item has changed since.
@@ -141,8 +144,10 @@ impl Store {
             }
             _ => return Outcome::Refused,
         };
+        let is_joined = matches!(how, Storing::Append | Storing::Prepend);
+        let copied = if is_joined { item.data.len() } else { 0 };
         self.put(items, key, item, now);
-        Outcome::Done
+        Outcome::Done { copied }
     }
 
     /// The old item with other data, unless that is too long.

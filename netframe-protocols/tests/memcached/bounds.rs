@@ -137,6 +137,24 @@ fn after_1024_commands_or_keys_others_have_their_turn() {
     }
 }
 
+/// Each copies the whole value, however little is added.
+#[test]
+fn what_is_added_to_a_large_value_counts_by_what_is_copied() {
+    let (mut protocol, mut t) = (connect(&cache(MemcachedOptions::default())), Recorder::new());
+    let large = set("a", &[b'x'; 32 * 1024]);
+    deliver(&mut protocol, &mut t, &mut BytesMut::from(&large[..]));
+    t.take_written();
+    for how in ["append", "prepend"] {
+        let sent = format!("{how} a 0 0 1\r\ny\r\n").repeat(4);
+        let mut data = BytesMut::from(sent.as_bytes());
+        for count in [2, 2] {
+            deliver(&mut protocol, &mut t, &mut data);
+            assert_eq!(t.take_written(), b"STORED\r\n".repeat(count)[..], "{how}");
+        }
+        assert!(data.is_empty());
+    }
+}
+
 /// The smallest cache that there can be: there is room for its largest item, and not for a byte more.
 #[test]
 fn a_number_grows_no_longer_than_a_value_may_be() {
