@@ -2,13 +2,13 @@
 //! callback does in the middle of them.
 
 use netframe_core::bytes::BytesMut;
-use netframe_core::testing::{Harness, replay, replay_with};
-use netframe_core::{CloseKind, Residue, Result, Side, Transport};
+use netframe_core::testing::{Harness, Recorder, replay, replay_with};
+use netframe_core::{CloseKind, Factory, Residue, Result, Side, Transport};
 use netframe_protocols::Echo;
 use netframe_protocols::line::{LineProtocol, LineTransport, Lines};
 use netframe_protocols::telnet::{
-    Command, End, Plain, Role, Telnet, TelnetDecoder, TelnetError, TelnetEvent, TelnetOption,
-    TelnetProtocol, TelnetSettings, TelnetTransport, Verb,
+    Command, End, Plain, Role, Telnet, TelnetDecoder, TelnetEchoOptions, TelnetError, TelnetEvent,
+    TelnetOption, TelnetProtocol, TelnetSettings, TelnetTransport, Verb, telnet_echo,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -286,6 +286,26 @@ fn a_server_asks_for_terminals_until_one_is_repeated() {
         seen(peer.protocol()).into_iter().filter(|seen| seen.starts_with("term")).collect();
     let expected = ["xterm false", r"vt\xff false", r"vt\xff true", "xterm false", " false"];
     assert_eq!(told, expected.map(|told| format!("terminal {told}")));
+}
+
+/// RFC 1091 allows for 40 characters.
+#[test]
+fn an_echo_keeps_no_more_of_a_terminals_name_than_it_may_have() {
+    let mut peer = Harness::new(
+        telnet_echo(TelnetEchoOptions::default())
+            .unwrap()
+            .build_protocol(Recorder::new().info())
+            .unwrap(),
+    );
+    for (len, kept) in [(40, 40), (41, 40), (4000, 40)] {
+        let name = vec![b'x'; len];
+        peer.receive(&[IAC, WILL, TTYPE]);
+        peer.receive(&[&[IAC, SB, TTYPE, 0], &name[..], &[IAC, SE]].concat());
+        peer.take_written();
+        peer.receive(b"/status\r\n");
+        let told = format!("terminal {}, window not told\r\n", "x".repeat(kept));
+        assert_eq!(peer.take_written(), told, "{len}");
+    }
 }
 
 #[test]
