@@ -15,6 +15,9 @@ pub(crate) const BY_REFERENCE: usize = 16 * 1024;
 /// Slices handed to one vectored write.
 const MAX_SLICES: usize = 32;
 
+/// Bytes that a small write behind a large one may have without a buffer of its own.
+const ROOM: usize = 64;
+
 /// Queues a thread keeps for its next writers: as many as a message to a large group needs at once.
 const POOL_LEN: usize = 1024;
 
@@ -80,9 +83,11 @@ impl WriteQueue {
         self.tail.extend_from_slice(data);
     }
 
-    /// Queues a copy of parts that have `len` bytes together: the buffer grows once, and not past them.
+    /// Queues a copy of parts that have `len` bytes together: the buffer grows once, and little past them.
     pub(crate) fn push_all(&mut self, parts: &[&[u8]], len: usize) {
-        self.tail.reserve(len);
+        // Later it may be sealed, and so cannot move: what then ends the message is to find room.
+        let room = if self.is_empty() { ROOM } else { 0 };
+        self.tail.reserve(len + room);
         for part in parts {
             self.push(part);
         }

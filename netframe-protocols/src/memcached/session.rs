@@ -18,7 +18,7 @@ pub(super) const MAX_LINE: usize = 2048;
 const BY_REFERENCE: usize = 16 * 1024;
 
 /// Bytes of answers after which it is looked whether the client takes them. With one more value it is
-/// still a buffer that the out queue keeps for the next time.
+/// still a buffer that the thread keeps for the next time.
 const MAX_OUT: usize = 32 * 1024;
 
 /// Bytes that an `append` copies and that count as another command: so what a turn copies is about
