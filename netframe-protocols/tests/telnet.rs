@@ -519,6 +519,16 @@ fn lines_come_out_of_telnet() {
     assert_eq!(seen, b"ONE\r\n\xff\xfb\x03TW\xff\xffO\r\n\r\nTHREE\r\n");
 }
 
+/// What a protocol leaves, as others are to have their turn, comes before the command behind it.
+#[test]
+fn a_command_waits_for_lines_that_are_more_than_a_turn() {
+    let mut peer = Harness::new(Telnet::server(Plain(Lines::new(Shout))));
+    let lines = b"\r\n".repeat(3000);
+    peer.receive(&[&lines[..], &[IAC, 246], b"\r\nl"].concat()); // AYT
+    assert!(peer.take_written() == [&lines[..], b"\r\n[yes]\r\n\r\n"].concat());
+    assert_eq!(peer.leftover(), b"l");
+}
+
 #[test]
 fn what_lines_do_to_their_transport_holds() {
     let mut peer = Harness::new(Telnet::server(Plain(Lines::new(Shout))));
