@@ -215,8 +215,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Expect<S> {
     ///
     /// # Cancel safety
     ///
-    /// All of it is sent once, whether or not the future is dropped: what has not left goes out with
-    /// the next call.
+    /// Once the future has been polled all of it is sent once, whether or not it is dropped then: what
+    /// has not left goes out with the next call. One that was never polled sends nothing.
     pub async fn send(&mut self, data: impl AsRef<[u8]>) -> Result<(), ExpectError> {
         self.queue(&[data.as_ref()]);
         self.send_queued().await

@@ -35,7 +35,8 @@
 //! may have any number of keys, which are answered as they come. A value costs memory as it comes, not
 //! when it is announced, and must come within 60 s, or at 1 MiB in each 60 s. An idle connection holds no
 //! buffer. A client that asks for much is sent it at the speed at which it reads: its next commands wait,
-//! in the middle of a `get` too. After 1024 commands or keys other connections have their turn.
+//! in the middle of a `get` too. After 1024 commands or keys other connections have their turn, and after
+//! fewer that add to a large value, which is copied for each.
 //!
 //! # Time
 //!
@@ -171,8 +172,8 @@ impl Protocol for Memcached {
     }
 
     async fn draining(&mut self, t: &mut dyn Transport) -> Result {
-        // A value that comes is still taken, and answered.
-        if self.session.coming().is_none() {
+        // A value that comes is still taken, and keys that do are answered.
+        if !self.session.is_busy() {
             t.close_when_idle();
         }
         Ok(())

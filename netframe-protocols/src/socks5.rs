@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use netframe_core::{
-    Client, ConnectionInfo, Endpoint, EndpointError, Error, Factory, Handle, Limits, Needs,
-    Network, Protocol, ProtocolError, Residue, Result, Timeout, Transport,
+    Client, CloseKind, CloseReason, ConnectionInfo, Endpoint, EndpointError, Error, Factory,
+    Handle, Limits, Needs, Network, Protocol, ProtocolError, Residue, Result, Timeout, Transport,
 };
 
 use self::options::Policy;
@@ -82,7 +82,11 @@ fn build(
     places: Places,
 ) -> Result<impl Factory<Protocol = Socks5>, Socks5OptionsError> {
     let shared = Arc::new(Shared { policy: Policy::new(options)?, places });
-    Ok(move |_: &ConnectionInfo| Socks5 { shared: Arc::clone(&shared), stage: Stage::Greeting })
+    Ok(move |_: &ConnectionInfo| Socks5 {
+        shared: Arc::clone(&shared),
+        stage: Stage::Greeting,
+        other: None,
+    })
 }
 
 /// The proxy's side of one connection; from [`socks5`].
@@ -90,6 +94,8 @@ fn build(
 pub struct Socks5 {
     shared: Arc<Shared>,
     stage: Stage,
+    /// The other side, once it is open: up to the switch nobody else would end it.
+    other: Option<Handle>,
 }
 
 #[derive(Debug)]
@@ -143,6 +149,15 @@ impl Protocol for Socks5 {
         }
         Ok(())
     }
+
+    fn connection_lost(&mut self, reason: &CloseReason) {
+        // It may end before the answer has left; then there is no switch.
+        if let Some(other) = &self.other
+            && reason.kind() != CloseKind::Switched
+        {
+            other.abort();
+        }
+    }
 }
 
 /// The address that an answer names when there is none.
@@ -191,6 +206,7 @@ impl Socks5 {
         match self.open(t.handle(), &request).await {
             Ok((other, local)) => {
                 t.write(&wire::answer(Reply::Succeeded, local));
+                self.other = Some(other.clone());
                 t.switch_to(Forward::joined(other), Residue::Feed);
                 Ok(())
             }

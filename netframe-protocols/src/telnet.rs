@@ -81,6 +81,7 @@ pub use self::plain::Plain;
 pub use self::protocol::TelnetProtocol;
 pub(crate) use self::session::{Notice, Session};
 pub use self::settings::{Role, TelnetSettings};
+use self::transport::Asked;
 pub use self::transport::TelnetTransport;
 use crate::turn;
 
@@ -100,7 +101,7 @@ pub struct Telnet<P> {
     session: Session,
     /// So many bytes of what was left over are text.
     held: usize,
-    switching: bool,
+    asked: Asked,
 }
 
 impl<P: TelnetProtocol> Telnet<P> {
@@ -118,7 +119,7 @@ impl<P: TelnetProtocol> Telnet<P> {
     /// ```
     pub fn new(protocol: P, settings: impl Into<Arc<TelnetSettings>>) -> Self {
         let session = Session::new(settings.into());
-        Self { protocol, session, held: 0, switching: false }
+        Self { protocol, session, held: 0, asked: Asked::default() }
     }
 
     /// The side that a terminal connects to, with [its settings](TelnetSettings::server).
@@ -145,7 +146,7 @@ impl<P: TelnetProtocol> Telnet<P> {
 /// Calls a callback of the inner protocol, with the transport as it sees it.
 macro_rules! call {
     ($telnet:ident, $method:ident, $t:ident $(, $arg:expr)*) => {{
-        let mut t = TelnetTransport::new($t, &mut $telnet.session, &mut $telnet.switching);
+        let mut t = TelnetTransport::new($t, &mut $telnet.session, &mut $telnet.asked);
         $telnet.protocol.$method(&mut t $(, $arg)*).await
     }};
 }
@@ -169,7 +170,15 @@ impl<P: TelnetProtocol> Telnet<P> {
                 has_news = true;
             }
             if std::mem::take(&mut has_news) {
+                let len = text.len();
+                self.asked.pause = false;
                 call!(self, data_received, t, text)?;
+                // What it left to let others have their turn comes before what is behind.
+                let is_spent = self.asked.pause && (1..len).contains(&text.len());
+                if is_spent && t.wants_data() {
+                    turn::deliver_again(t);
+                    return Ok(());
+                }
                 continue;
             }
             let event = self.session.decoder.next_command(wire).map_err(TelnetError::blame)?;
@@ -223,7 +232,7 @@ impl<P: TelnetProtocol> Protocol for Telnet<P> {
     async fn data_received(&mut self, t: &mut dyn Transport, data: &mut BytesMut) -> Result {
         let mut text = take_front(data, std::mem::take(&mut self.held));
         self.deliver(t, &mut text, data).await?;
-        if self.switching {
+        if self.asked.switch {
             text = self.wire_of(&text);
         } else {
             self.held = text.len();

@@ -9,13 +9,15 @@ use netframe_core::bytes::BytesMut;
 use netframe_core::testing::{Harness, replay, serve};
 use netframe_core::transport::mem::MemNetwork;
 use netframe_core::{
-    CloseKind, ConnectionInfo, Factory, Limits, Protocol, Result, Server, Side, Stream, Transport,
+    CloseKind, CloseReason, ConnectionInfo, Factory, Limits, Protocol, Result, Server, Side,
+    Stream, Transport,
 };
 use netframe_protocols::echo;
 use netframe_protocols::socks5::{Socks5, Socks5Options, Socks5OptionsError, socks5, socks5_to};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
 
 fn options(change: impl FnOnce(&mut Socks5Options)) -> Socks5Options {
     let mut options = Socks5Options::default();
@@ -382,6 +384,43 @@ async fn a_conversation_is_the_same_at_every_split() {
             connection.closed().await;
         }
     }
+    target.shutdown(Duration::from_secs(9)).await;
+}
+
+/// Tells how its connection ended.
+struct Target(mpsc::UnboundedSender<CloseKind>);
+
+impl Protocol for Target {
+    async fn data_received(&mut self, _: &mut dyn Transport, _: &mut BytesMut) -> Result {
+        Ok(())
+    }
+
+    fn connection_lost(&mut self, reason: &CloseReason) {
+        self.0.send(reason.kind()).unwrap();
+    }
+}
+
+/// The answer is on its way, and nobody reads it: there is no forwarding yet that could end it all.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_with_its_answer_unread_leaves_nothing_open() {
+    let network = MemNetwork::new();
+    let (lost, mut ends) = mpsc::unbounded_channel();
+    let target = Server::builder(move |_: &ConnectionInfo| Target(lost.clone()));
+    let target = target.network(network.clone()).listen("mem://target").unwrap();
+    let target = target.bind().await.unwrap();
+    let find = |host: &str, _| format!("mem://{host}").parse();
+    let proxy = Server::builder(socks5_to(open(), network.clone(), find).unwrap());
+    let proxy = proxy.network(network.clone()).listen("mem://proxy?capacity=3").unwrap();
+    let proxy = proxy.bind().await.unwrap();
+    let client = Stream::builder().network(network.clone());
+    let mut client = client.connect("mem://proxy").await.unwrap();
+    client.write_all(b"\x05\x01\x00\x05\x01\x00\x03\x06target\x00\x07").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(ends.try_recv().is_err(), "the target is open");
+    client.abort();
+    let end = timeout(Duration::from_secs(60), ends.recv()).await;
+    assert_eq!(end.unwrap(), Some(CloseKind::Reset));
+    proxy.shutdown(Duration::from_secs(9)).await;
     target.shutdown(Duration::from_secs(9)).await;
 }
 

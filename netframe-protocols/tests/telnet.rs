@@ -2,13 +2,13 @@
 //! callback does in the middle of them.
 
 use netframe_core::bytes::BytesMut;
-use netframe_core::testing::{Harness, replay, replay_with};
-use netframe_core::{CloseKind, Residue, Result, Side, Transport};
+use netframe_core::testing::{Harness, Recorder, replay, replay_with};
+use netframe_core::{CloseKind, Factory, Residue, Result, Side, Transport};
 use netframe_protocols::Echo;
 use netframe_protocols::line::{LineProtocol, LineTransport, Lines};
 use netframe_protocols::telnet::{
-    Command, End, Plain, Role, Telnet, TelnetDecoder, TelnetError, TelnetEvent, TelnetOption,
-    TelnetProtocol, TelnetSettings, TelnetTransport, Verb,
+    Command, End, Plain, Role, Telnet, TelnetDecoder, TelnetEchoOptions, TelnetError, TelnetEvent,
+    TelnetOption, TelnetProtocol, TelnetSettings, TelnetTransport, Verb, telnet_echo,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -288,6 +288,26 @@ fn a_server_asks_for_terminals_until_one_is_repeated() {
     assert_eq!(told, expected.map(|told| format!("terminal {told}")));
 }
 
+/// RFC 1091 allows for 40 characters.
+#[test]
+fn an_echo_keeps_no_more_of_a_terminals_name_than_it_may_have() {
+    let mut peer = Harness::new(
+        telnet_echo(TelnetEchoOptions::default())
+            .unwrap()
+            .build_protocol(Recorder::new().info())
+            .unwrap(),
+    );
+    for (len, kept) in [(40, 40), (41, 40), (4000, 40)] {
+        let name = vec![b'x'; len];
+        peer.receive(&[IAC, WILL, TTYPE]);
+        peer.receive(&[&[IAC, SB, TTYPE, 0], &name[..], &[IAC, SE]].concat());
+        peer.take_written();
+        peer.receive(b"/status\r\n");
+        let told = format!("terminal {}, window not told\r\n", "x".repeat(kept));
+        assert_eq!(peer.take_written(), told, "{len}");
+    }
+}
+
 #[test]
 fn other_options_say_what_they_like_once_they_are_on() {
     let mut settings = TelnetSettings::server();
@@ -497,6 +517,16 @@ fn lines_come_out_of_telnet() {
     let wire = b"one\r\n\xff\xfd\x03tw\xff\xffo\r\0\r\nthree\n";
     let seen = replay(wire, || Telnet::server(Plain(Lines::new(Shout)))).written;
     assert_eq!(seen, b"ONE\r\n\xff\xfb\x03TW\xff\xffO\r\n\r\nTHREE\r\n");
+}
+
+/// What a protocol leaves, as others are to have their turn, comes before the command behind it.
+#[test]
+fn a_command_waits_for_lines_that_are_more_than_a_turn() {
+    let mut peer = Harness::new(Telnet::server(Plain(Lines::new(Shout))));
+    let lines = b"\r\n".repeat(3000);
+    peer.receive(&[&lines[..], &[IAC, 246], b"\r\nl"].concat()); // AYT
+    assert!(peer.take_written() == [&lines[..], b"\r\n[yes]\r\n\r\n"].concat());
+    assert_eq!(peer.leftover(), b"l");
 }
 
 #[test]

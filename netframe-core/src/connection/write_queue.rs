@@ -12,9 +12,9 @@ use bytes::{Buf, Bytes, BytesMut};
 /// bookkeeping, and a reference to a small piece of a 64 KiB read buffer would pin all of it.
 pub(crate) const BY_REFERENCE: usize = 16 * 1024;
 
-/// The least that a buffer for small writes has room for: what goes before and behind a large one is in
-/// the same buffer then, which can be used again once all has left.
-const MIN_BUFFER: usize = 256;
+/// Room behind the first small write of a queue: what comes behind a large one is in the same buffer
+/// then, which can be used again once all has left.
+const SPARE: usize = 256;
 
 /// Slices handed to one vectored write.
 const MAX_SLICES: usize = 32;
@@ -84,12 +84,12 @@ impl WriteQueue {
         self.push_all(&[data], data.len());
     }
 
-    /// Queues a copy of parts that have `len` bytes together: the buffer grows once, and not past them,
-    /// unless they are few.
+    /// Queues a copy of parts that have `len` bytes together: the buffer grows once, and little past them.
     pub(crate) fn push_all(&mut self, parts: &[&[u8]], len: usize) {
-        // An empty queue begins at the front of its buffer again.
-        if self.is_empty() || self.tail.capacity() - self.tail.len() < len {
-            self.tail.reserve(len.max(MIN_BUFFER));
+        if self.is_empty() {
+            self.tail.reserve(len + SPARE); // at the front of the buffer again
+        } else if self.tail.capacity() - self.tail.len() < len {
+            self.tail.reserve(len.max(SPARE));
         }
         for part in parts {
             self.tail.extend_from_slice(part);

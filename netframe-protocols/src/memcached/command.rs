@@ -135,7 +135,9 @@ pub(super) fn parse(line: &[u8]) -> Request<'_> {
     if !count.contains(&args.len()) {
         return loud(Err(Refusal::Unknown));
     }
-    Request { command, quiet: is_quiet(args) && name != b"stats" }
+    // There the word is what is to be told, or a key.
+    let is_other = matches!((name, args), (b"stats", _) | (b"delete", [_]));
+    Request { command, quiet: is_quiet(args) && !is_other }
 }
 
 fn loud(command: Result<Command<'_>, Refusal>) -> Request<'_> {

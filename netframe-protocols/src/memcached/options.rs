@@ -66,7 +66,7 @@ impl MemcachedOptions {
     }
 
     /// Bytes that one connection costs at worst, beside its queues and an unfinished command line: a
-    /// value that has not come as a whole.
+    /// value that has not come as a whole, or one that the client asked for and does not read.
     pub fn connection_memory(&self) -> usize {
         self.max_value.saturating_add(CONNECTION_OVERHEAD)
     }

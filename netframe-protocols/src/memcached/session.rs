@@ -18,8 +18,12 @@ pub(super) const MAX_LINE: usize = 2048;
 const BY_REFERENCE: usize = 16 * 1024;
 
 /// Bytes of answers after which it is looked whether the client takes them. With one more value it is
-/// still a buffer that the out queue keeps for the next time.
+/// still a buffer that the thread keeps for the next time.
 const MAX_OUT: usize = 32 * 1024;
+
+/// Bytes that an `append` copies and that count as another command: so what a turn copies is about
+/// what one delivery brings.
+const COPIED: usize = 64;
 
 /// First bytes of messages of the binary protocol.
 const BINARY: [u8; 2] = [0x80, 0x81];
@@ -319,6 +323,7 @@ impl<'a> Run<'a> {
                 }
                 Counted::NotFound => self.answer(quiet, NOT_FOUND),
                 Counted::NotNumeric => self.answer(quiet, NOT_NUMERIC),
+                Counted::TooLong => self.answer(quiet, TOO_LARGE),
             },
             Command::Touch { key, exptime } => {
                 let found = store.touch(key, exptime, now);
@@ -363,7 +368,10 @@ impl<'a> Run<'a> {
         let deadline = self.service.store.clock().deadline(exptime, self.now);
         let item = Item { data, flags, deadline, unique: 0 };
         let answer: &[u8] = match self.service.store.store(how, key, item, self.now) {
-            Outcome::Done => b"STORED\r\n",
+            Outcome::Done { copied } => {
+                self.budget = self.budget.saturating_sub(copied / COPIED);
+                b"STORED\r\n"
+            }
             Outcome::Refused => b"NOT_STORED\r\n",
             Outcome::Exists => b"EXISTS\r\n",
             Outcome::NotFound => NOT_FOUND,

@@ -39,7 +39,10 @@ struct Shard {
 /// What became of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    Done,
+    /// So many bytes were copied for it.
+    Done {
+        copied: usize,
+    },
     /// It may only be stored if there is one, or if there is none; or it would be too long.
     Refused,
     /// The item has changed since.
@@ -53,6 +56,8 @@ pub(super) enum Counted {
     Now(u64),
     NotFound,
     NotNumeric,
+    /// It would be longer than a value may be.
+    TooLong,
 }
 
 impl Store {
@@ -139,11 +144,13 @@ impl Store {
             }
             _ => return Outcome::Refused,
         };
+        let is_joined = matches!(how, Storing::Append | Storing::Prepend);
+        let copied = if is_joined { item.data.len() } else { 0 };
         self.put(items, key, item, now);
-        Outcome::Done
+        Outcome::Done { copied }
     }
 
-    /// The old item with longer data, unless that is too long.
+    /// The old item with other data, unless that is too long.
     fn join(&self, old: &Item, first: &[u8], last: &[u8]) -> Option<Item> {
         let fits = first.len() + last.len() <= self.max_value + END.len();
         fits.then(|| old.with_data([first, last].concat()))
@@ -158,8 +165,10 @@ impl Store {
         let Some(old) = found else { return Counted::NotFound };
         let Some(value) = number(old.value()) else { return Counted::NotNumeric };
         let value = if up { value.wrapping_add(delta) } else { value.saturating_sub(delta) };
-        let digits = [itoa::Buffer::new().format(value).as_bytes(), END].concat();
-        let item = old.with_data(digits);
+        let mut digits = itoa::Buffer::new();
+        let Some(item) = self.join(old, digits.format(value).as_bytes(), END) else {
+            return Counted::TooLong;
+        };
         self.put(items, key, item, now);
         Counted::Now(value)
     }

@@ -58,14 +58,16 @@ impl FromStr for Rule {
 pub(super) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
+            let [a, b, c, _] = ip.octets();
             ip.is_private()
                 || ip.is_loopback()
                 || ip.is_link_local()
-                || ip.is_broadcast()
                 || ip.is_multicast()
                 || a == 0
+                || a >= 240 // kept for later, and broadcast
                 || a == 100 && (64..128).contains(&b) // RFC 6598
+                || a == 198 && (18..20).contains(&b) // RFC 2544
+                || [a, b, c] == [192, 0, 0] // RFC 6890
         }
         IpAddr::V6(ip) => {
             let [a, b, ..] = ip.segments();
@@ -74,9 +76,11 @@ pub(super) fn is_private(ip: IpAddr) -> bool {
                 || ip.is_multicast()
                 || ip.is_unique_local()
                 || ip.is_unicast_link_local()
-                // An IPv4 address is behind it: NAT64 (RFC 6052 and 8215), 6to4 (RFC 3056), and the form
-                // of RFC 4291, section 2.5.5.1.
+                || a & 0xffc0 == 0xfec0 // of a site (RFC 3879)
+                // An IPv4 address is behind it: NAT64 (RFC 6052 and 8215), Teredo (RFC 4380), 6to4 (RFC
+                // 3056), and the form of RFC 4291, section 2.5.5.1.
                 || (a, b) == (0x64, 0xff9b)
+                || (a, b) == (0x2001, 0)
                 || a == 0x2002
                 || ip.segments()[..6] == [0; 6]
         }
@@ -152,8 +156,12 @@ mod tests {
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",
+            "192.0.0.8",
             "192.168.0.1",
+            "198.18.0.1",
+            "198.19.255.255",
             "224.0.0.1",
+            "240.0.0.1",
             "255.255.255.255",
             "::",
             "::1",
@@ -163,9 +171,11 @@ mod tests {
             "fc00::1",
             "fd00::1",
             "fe80::1",
+            "fec0::1",
             "ff02::1",
             "64:ff9b::7f00:1",
             "64:ff9b:1::1",
+            "2001::5ef5:79fd:80ff:fffe",
             "2002:7f00:1::1",
         ] {
             assert!(is_private(ip.parse().unwrap()), "{ip}");
@@ -178,6 +188,10 @@ mod tests {
             "172.32.0.1",
             "192.0.2.7",
             "193.168.0.1",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2001:4860:4860::8888",
             "2001:db8::1",
             "2606:4700::1111",
             "::ffff:1.1.1.1",

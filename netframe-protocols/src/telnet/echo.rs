@@ -12,6 +12,9 @@ use crate::line::{DEFAULT_MAX_LENGTH, LineFramer, LineOptions, LineOptionsError}
 /// The line that is answered by what is known of the terminal.
 const STATUS: &[u8] = b"/status";
 
+/// Bytes of a terminal's name that are kept: as many as it may have (RFC 1091).
+const MAX_NAME: usize = 40;
+
 /// How long a line may be.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -108,6 +111,7 @@ impl TelnetProtocol for TelnetEcho {
     }
 
     async fn terminal_type(&mut self, _: &mut TelnetTransport<'_>, name: &[u8], _: bool) -> Result {
+        let name = &name[..name.len().min(MAX_NAME)];
         // A terminal must not obey what somebody calls it.
         self.terminal = Some(name.escape_ascii().to_string());
         Ok(())

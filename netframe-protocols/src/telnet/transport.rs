@@ -28,16 +28,24 @@ use super::{Command, End, TelnetOption, encoder};
 pub struct TelnetTransport<'a> {
     inner: &'a mut (dyn Transport + 'a),
     session: &'a mut Session,
-    switching: &'a mut bool,
+    asked: &'a mut Asked,
+}
+
+/// What a protocol has asked of its transport.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) switch: bool,
+    /// For a pause, whether or not that is over.
+    pub(super) pause: bool,
 }
 
 impl<'a> TelnetTransport<'a> {
     pub(super) fn new(
         inner: &'a mut (dyn Transport + 'a),
         session: &'a mut Session,
-        switching: &'a mut bool,
+        asked: &'a mut Asked,
     ) -> Self {
-        Self { inner, session, switching }
+        Self { inner, session, asked }
     }
 
     /// Asks for an option at one end to be on, or off: sends WILL or WONT about this one, DO or DONT
@@ -119,12 +127,12 @@ impl Transport for TelnetTransport<'_> {
     }
 
     fn switch(&mut self, to: Arc<dyn DynFactory>, residue: Residue) {
-        *self.switching = true;
+        self.asked.switch = true;
         self.inner.switch(to, residue);
     }
 
     fn switch_layer(&mut self, layer: Box<dyn Layer>, to: Arc<dyn DynFactory>, residue: Residue) {
-        *self.switching = true;
+        self.asked.switch = true;
         self.inner.switch_layer(layer, to, residue);
     }
 
@@ -157,6 +165,7 @@ impl Transport for TelnetTransport<'_> {
     }
 
     fn pause_reading(&mut self) {
+        self.asked.pause = true;
         self.inner.pause_reading();
     }
 

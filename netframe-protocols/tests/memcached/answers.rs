@@ -324,6 +324,25 @@ fn who_wants_no_answer_gets_none() {
     );
 }
 
+/// What comes last is a key here, whoever has called it so.
+#[test]
+fn a_key_is_no_wish_for_silence() {
+    check(
+        "> set noreply 0 0 1
+         > x
+         < STORED
+         > delete noreply
+         < DELETED
+         > delete noreply
+         < NOT_FOUND
+         > delete noreply noreply
+         > delete noreply 0
+         < NOT_FOUND
+         > get noreply
+         < END",
+    );
+}
+
 #[test]
 fn mistakes_are_told_in_the_words_of_memcached() {
     for line in [

@@ -137,6 +137,40 @@ fn after_1024_commands_or_keys_others_have_their_turn() {
     }
 }
 
+/// Each copies the whole value, however little is added.
+#[test]
+fn what_is_added_to_a_large_value_counts_by_what_is_copied() {
+    let (mut protocol, mut t) = (connect(&cache(MemcachedOptions::default())), Recorder::new());
+    let large = set("a", &[b'x'; 32 * 1024]);
+    deliver(&mut protocol, &mut t, &mut BytesMut::from(&large[..]));
+    t.take_written();
+    for how in ["append", "prepend"] {
+        let sent = format!("{how} a 0 0 1\r\ny\r\n").repeat(4);
+        let mut data = BytesMut::from(sent.as_bytes());
+        for count in [2, 2] {
+            deliver(&mut protocol, &mut t, &mut data);
+            assert_eq!(t.take_written(), b"STORED\r\n".repeat(count)[..], "{how}");
+        }
+        assert!(data.is_empty());
+    }
+}
+
+/// The smallest cache that there can be: there is room for its largest item, and not for a byte more.
+#[test]
+fn a_number_grows_no_longer_than_a_value_may_be() {
+    let mut options = MemcachedOptions::default();
+    (options.memory, options.max_value) = (250 + 1 + 160, 1);
+    let mut client = Harness::new(connect(&cache(options)));
+    let key = "k".repeat(250);
+    assert_eq!(ask(&mut client, &set(&key, b"8")), b"STORED\r\n");
+    let mut add = |suffix| ask(&mut client, format!("incr {key} 1{suffix}\r\n").as_bytes());
+    assert_eq!(add(""), b"9\r\n");
+    assert_eq!(add(""), b"SERVER_ERROR object too large for cache\r\n");
+    assert_eq!(add(" noreply"), b"");
+    let got = ask(&mut client, format!("get {key}\r\n").as_bytes());
+    assert_eq!(got, [&value(&key, b"9")[..], b"END\r\n"].concat(), "what was there stays");
+}
+
 fn deliver(protocol: &mut Memcached, t: &mut Recorder, data: &mut BytesMut) {
     let received = std::pin::pin!(protocol.data_received(t, data));
     let polled = received.poll(&mut Context::from_waker(Waker::noop()));
@@ -184,4 +218,15 @@ fn a_server_that_drains_lets_a_value_come_and_then_closes() {
     assert_eq!(ask(&mut busy, b"67890\r\n"), b"STORED\r\n");
     busy.receive_eof();
     assert_eq!(busy.reason().unwrap().kind(), CloseKind::Shutdown);
+
+    // Nor does it end inside an answer, whose client has not said all of its keys yet.
+    let mut asking = client();
+    ask(&mut asking, &set("a", b"1"));
+    let keys = " a".repeat(1100);
+    assert!(!ask(&mut asking, format!("get{keys} ").as_bytes()).is_empty());
+    asking.drain();
+    assert!(asking.reason().is_none());
+    assert_eq!(ask(&mut asking, b"a\r\n"), [&value("a", b"1")[..], b"END\r\n"].concat());
+    asking.receive_eof();
+    assert_eq!(asking.reason().unwrap().kind(), CloseKind::Shutdown);
 }

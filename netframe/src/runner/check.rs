@@ -223,15 +223,26 @@ fn worst_case((service, planned): (&FromFile, &Planned)) -> Worst {
         service.settings.endpoints.iter().map(Endpoint::kind).any(|kind| {
             kind.is_datagram() || matches!(kind, EndpointKind::Fd | EndpointKind::Systemd)
         });
-    // One more is with the handler.
-    let waiting = if datagrams { (WAITING_DATAGRAMS + 1) * DELIVERY } else { 0 };
     Worst {
         connections: max_connections,
         queue: hard_cap,
-        pending: max_pending.saturating_add(DELIVERY).max(waiting),
+        pending: pending(max_pending, datagrams),
         protocol: planned.memory.per_connection.saturating_add(CONNECTION),
         shared: planned.memory.shared,
     }
+}
+
+fn pending(max_pending: usize, datagrams: bool) -> usize {
+    // One more is with the handler.
+    let waiting = if datagrams { (WAITING_DATAGRAMS + 1) * DELIVERY } else { 0 };
+    max_pending.saturating_add(DELIVERY).max(waiting)
+}
+
+/// The memory that a connection with default limits allows: of a protocol that opens one for each of
+/// its own.
+pub(super) fn another(datagrams: bool) -> usize {
+    let Limits { hard_cap, max_pending, .. } = Limits::default();
+    hard_cap + pending(max_pending, datagrams) + CONNECTION
 }
 
 /// What all services need together, if the process has at most `max_connections`, which are those

@@ -5,6 +5,7 @@ mod frames;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::another;
 use super::registry::{Entry, Memory, Registry};
 use super::site::{SiteOptions, site};
 use crate::protocols::chat::{ChatOptions, chat};
@@ -41,7 +42,9 @@ pub(super) fn add_to(registry: &mut Registry) {
                 // A sub-negotiation may be left over behind a line.
                 let unfinished = options.max_length.saturating_add(8 * 1024);
                 limits.max_pending = limits.max_pending.max(unfinished);
-            }),
+            })
+            // The name of the terminal, as it came last.
+            .memory(|_| Memory { shared: 0, per_connection: 5 * 1024 }),
     );
     let about = "rooms, nicknames and history, in lines; two `nc` windows will do";
     registry.add(
@@ -90,7 +93,11 @@ pub(super) fn add_to(registry: &mut Registry) {
     registry.add(
         Entry::new("port-forward", about, forward)
             .option("to", "where to, such as tcp://127.0.0.1:8080; it must be given")
-            .option("connect_timeout", "seconds that connecting there may take"),
+            .option("connect_timeout", "seconds that connecting there may take")
+            .memory(|options: &ForwardOptions| {
+                let datagrams = options.to.as_ref().is_some_and(|to| to.kind().is_datagram());
+                Memory { shared: 0, per_connection: another(datagrams) }
+            }),
     );
     let about = "a proxy by SOCKS 5, for those that are let in";
     registry.add(
@@ -99,7 +106,8 @@ pub(super) fn add_to(registry: &mut Registry) {
             .option("allow", "where clients may go, such as *:443; none is anywhere")
             .option("open", "whether it may be open to everybody")
             .option("private", "whether clients may go into private networks, and to this machine")
-            .option("connect_timeout", "seconds that connecting may take"),
+            .option("connect_timeout", "seconds that connecting may take")
+            .memory(|_| Memory { shared: 0, per_connection: another(false) }),
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));

@@ -515,6 +515,26 @@ fn the_limits_of_sessions_are_told_with_their_origin() {
     assert!(check.stdout.starts_with(want), "{}", check.stdout);
 }
 
+#[test]
+fn what_a_protocol_opens_for_a_connection_counts_in_what_memory_allows() {
+    for (protocol, options, told) in [
+        ("port-forward", "{ to = 'tcp://127.0.0.1:1' }", "1.2 MiB"),
+        ("port-forward", "{ to = 'udp://127.0.0.1:1' }", "5.1 MiB"),
+        ("socks5", "{ open = true }", "1.2 MiB"),
+        // The name of its terminal, as it came.
+        ("telnet-echo", "{}", "6 KiB"),
+    ] {
+        let config = format!(
+            "[[service]]\nprotocol = '{protocol}'\nlisten = 'tcp://127.0.0.1:0'\n\
+             options = {options}\n"
+        );
+        let check = Folder::with(&config).end(&["check", "net.toml"]);
+        assert_eq!(check.code, Some(0), "{}", check.stderr);
+        let told = format!(" + protocol {told}) + shared 0 B");
+        assert!(check.stdout.contains(&told), "{told}: {}", check.stdout);
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn fewer_descriptors_than_connections_are_told() {
