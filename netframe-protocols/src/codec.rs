@@ -172,6 +172,20 @@ where
     }
 }
 
+/// Both halves of a codec that reads `R` and writes `W`, with errors that can end a connection. Every
+/// type that is one is a `Codec`.
+pub trait Codec<R, W>:
+    Decoder<Item = R, Error: Into<BoxError> + Send> + Encoder<W, Error: Into<BoxError>> + Send + 'static
+{
+}
+
+impl<C, R, W> Codec<R, W> for C
+where
+    C: Decoder<Item = R, Error: Into<BoxError> + Send>,
+    C: Encoder<W, Error: Into<BoxError>> + Send + 'static,
+{
+}
+
 /// The error of a callback, with the peer to blame.
 pub(crate) fn blame(error: impl Into<BoxError>) -> BoxError {
     ProtocolError::new(error).into()

@@ -9,13 +9,11 @@ use std::task::Context;
 use std::time::Duration;
 
 use netframe_core::bytes::BytesMut;
-use netframe_core::{
-    BoxError, CloseReason, ConnectionInfo, Factory, Needs, Protocol, Result, Transport,
-};
+use netframe_core::{CloseReason, ConnectionInfo, Factory, Needs, Protocol, Result, Transport};
 
 use super::calls::Calls;
-use super::{ById, CallError, DEFAULT_MAX_IN_FLIGHT, InOrder, Order};
-use crate::codec::{Decoder, Encoder, MessageTransport, blame};
+use super::{ById, CallError, DEFAULT_MAX_IN_FLIGHT, InOrder, Order, Tagged};
+use crate::codec::{Codec, MessageTransport, blame};
 use crate::turn;
 
 /// How a [`RequestClient`] asks.
@@ -67,7 +65,7 @@ impl<Q: Send + 'static, A: Send + 'static> RequestClient<Q, A> {
         options: RequestOptions,
     ) -> (Self, RequestConnections<Q, A, impl Fn() -> C + Send + Sync + 'static, InOrder>)
     where
-        C: Decoder<Item = A> + Encoder<Q>,
+        C: Codec<A, Q>,
     {
         Self::new(codec, options)
     }
@@ -79,7 +77,7 @@ impl<Q: Send + 'static, A: Send + 'static> RequestClient<Q, A> {
         options: RequestOptions,
     ) -> (Self, RequestConnections<Q, A, impl Fn() -> C + Send + Sync + 'static, ById>)
     where
-        C: Decoder<Item = super::Tagged<A>> + Encoder<super::Tagged<Q>>,
+        C: Codec<Tagged<A>, Tagged<Q>>,
     {
         Self::new(codec, options)
     }
@@ -148,8 +146,7 @@ impl<Q, A, M, O, C> Factory for RequestConnections<Q, A, M, O>
 where
     O: Order,
     M: Fn() -> C + Send + Sync + 'static,
-    C: Decoder<Item = O::Message<A>, Error: Into<BoxError> + Send> + Send + 'static,
-    C: Encoder<O::Message<Q>, Error: Into<BoxError>>,
+    C: Codec<O::Message<A>, O::Message<Q>>,
     Q: Send + 'static,
     A: Send + 'static,
 {
@@ -192,8 +189,7 @@ pub struct RequestConnection<Q, A, C, O> {
 impl<Q, A, C, O> RequestConnection<Q, A, C, O>
 where
     O: Order,
-    C: Decoder<Item = O::Message<A>, Error: Into<BoxError> + Send> + Send + 'static,
-    C: Encoder<O::Message<Q>, Error: Into<BoxError>>,
+    C: Codec<O::Message<A>, O::Message<Q>>,
     Q: Send + 'static,
     A: Send + 'static,
 {
@@ -227,8 +223,7 @@ where
 impl<Q, A, C, O> Protocol for RequestConnection<Q, A, C, O>
 where
     O: Order,
-    C: Decoder<Item = O::Message<A>, Error: Into<BoxError> + Send> + Send + 'static,
-    C: Encoder<O::Message<Q>, Error: Into<BoxError>>,
+    C: Codec<O::Message<A>, O::Message<Q>>,
     Q: Send + 'static,
     A: Send + 'static,
 {

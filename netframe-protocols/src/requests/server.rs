@@ -7,11 +7,11 @@ use std::num::NonZeroUsize;
 use std::task::{Context, Poll, ready};
 
 use netframe_core::bytes::BytesMut;
-use netframe_core::{BoxError, CloseReason, Needs, Protocol, Result, Transport};
+use netframe_core::{CloseReason, Needs, Protocol, Result, Transport};
 
 use super::in_flight::InFlight;
 use super::{ById, DEFAULT_MAX_IN_FLIGHT, InOrder, Order};
-use crate::codec::{Decoder, Encoder, MessageTransport, blame};
+use crate::codec::{Codec, MessageTransport, blame};
 use crate::turn;
 
 /// Answers the requests of one connection, each by a call of an async function; see
@@ -72,8 +72,7 @@ impl<C, O, Q, F, Fut: Future> RequestServer<C, O, Q, F, Fut> {
 impl<C, O, Q, A, F, Fut> RequestServer<C, O, Q, F, Fut>
 where
     O: Order,
-    C: Decoder<Item = O::Message<Q>, Error: Into<BoxError> + Send> + Send + 'static,
-    C: Encoder<O::Message<A>, Error: Into<BoxError>>,
+    C: Codec<O::Message<Q>, O::Message<A>>,
     F: Fn(Q) -> Fut + Send + 'static,
     Fut: Future<Output = Result<A>> + Send + 'static,
     Q: Send + 'static,
@@ -193,8 +192,7 @@ where
 impl<C, O, Q, A, F, Fut> Protocol for RequestServer<C, O, Q, F, Fut>
 where
     O: Order,
-    C: Decoder<Item = O::Message<Q>, Error: Into<BoxError> + Send> + Send + 'static,
-    C: Encoder<O::Message<A>, Error: Into<BoxError>>,
+    C: Codec<O::Message<Q>, O::Message<A>>,
     F: Fn(Q) -> Fut + Send + 'static,
     Fut: Future<Output = Result<A>> + Send + 'static,
     Q: Send + 'static,
