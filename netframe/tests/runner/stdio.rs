@@ -33,6 +33,7 @@ fn the_end_of_stdin_ends_no_other_endpoint() {
     let mut server = Program::start_with(&both, |serve| serve.stdin(Stdio::piped()));
     server.await_log(&format!("listening echo tcp://{addr}"));
     server.stdin().write_all(b"hello").unwrap();
+    server.await_log(" bytes_in=5 ");
     assert_eq!(ask(addr, b"one"), b"one");
     server.signal("TERM");
     let end = server.end();
