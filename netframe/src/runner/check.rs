@@ -90,22 +90,42 @@ fn tell(config: &Config, planned: &[Planned], args: &Process, process: &ProcessS
     let worst: Vec<_> = config.services.iter().zip(planned).map(worst_case).collect();
     let get = std::num::NonZeroUsize::get;
     let max_connections = process.max_connections.map(get);
-    let with_descriptors = config.services.iter().zip(&worst).filter(|(s, _)| has_streams(s));
-    let connections = with_descriptors
-        .fold(0usize, |sum, (_, worst)| sum.saturating_add(worst.connections))
-        .min(max_connections.unwrap_or(usize::MAX));
     text.push('\n');
-    if let Some(max) = max_descriptors().filter(|max| *max <= connections) {
+    let needed = descriptors(config, planned, &worst, max_connections);
+    if let Some(max) = max_descriptors().filter(|max| *max <= needed) {
         writeln!(
             text,
-            "descriptors: {max} here, but one for each of {connections} connections at worst; raise \
-             `ulimit -n` (`LimitNOFILE` of a unit), or lower `max_connections`"
+            "descriptors: {max} here, but {needed} for all connections at worst; raise `ulimit -n` \
+             (`LimitNOFILE` of a unit), or lower `max_connections`"
         )
         .expect("a String takes everything");
     }
     let total = total(&worst, max_connections, process.max_queued.map(get));
     writeln!(text, "memory at worst: {}", bytes(total)).expect("a String takes everything");
     text
+}
+
+/// Descriptors that all connections together take at worst: those of services that need the most of
+/// them come first, where the process has a bound of its own.
+fn descriptors(
+    config: &Config,
+    planned: &[Planned],
+    worst: &[Worst],
+    max_connections: Option<usize>,
+) -> usize {
+    let of_one = |(service, planned): (&FromFile, &Planned)| {
+        usize::from(has_streams(service)) + planned.descriptors
+    };
+    let each = config.services.iter().zip(planned).map(of_one);
+    let mut each: Vec<_> = each.zip(worst.iter().map(|worst| worst.connections)).collect();
+    each.sort_unstable_by_key(|(descriptors, _)| std::cmp::Reverse(*descriptors));
+    let (mut left, mut needed) = (max_connections.unwrap_or(usize::MAX), 0usize);
+    for (descriptors, connections) in each {
+        let connections = connections.min(left);
+        left -= connections;
+        needed = needed.saturating_add(connections.saturating_mul(descriptors));
+    }
+    needed
 }
 
 /// Whether there are connections with descriptors of their own, which the sessions on a socket have

@@ -97,7 +97,8 @@ pub(super) fn add_to(registry: &mut Registry) {
             .memory(|options: &ForwardOptions| {
                 let datagrams = options.to.as_ref().is_some_and(|to| to.kind().is_datagram());
                 Memory { shared: 0, per_connection: another(datagrams) }
-            }),
+            })
+            .descriptors(1),
     );
     let about = "a proxy by SOCKS 5, for those that are let in";
     registry.add(
@@ -107,7 +108,8 @@ pub(super) fn add_to(registry: &mut Registry) {
             .option("open", "whether it may be open to everybody")
             .option("private", "whether clients may go into private networks, and to this machine")
             .option("connect_timeout", "seconds that connecting may take")
-            .memory(|_| Memory { shared: 0, per_connection: another(false) }),
+            .memory(|_| Memory { shared: 0, per_connection: another(false) })
+            .descriptors(1),
     );
     let about = "answers `Hello from the server!` to whatever comes first, then closes";
     registry.add(Entry::plain("hello", about, hello));

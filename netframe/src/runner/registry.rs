@@ -56,6 +56,7 @@ pub struct Entry<O = NoOptions> {
     build: Build<O>,
     limits: Raise<O>,
     memory: Box<dyn Fn(&O) -> Memory + Send + Sync>,
+    descriptors: usize,
     refusal: &'static [u8],
     /// What is to be done by who wants it over datagrams, which it does not run over by itself.
     datagrams: Option<&'static str>,
@@ -97,6 +98,7 @@ impl<O> Entry<O> {
             build: Box::new(move |options| Ok(Server::builder(build(options)?))),
             limits: Box::new(|_, _| {}),
             memory: Box::new(|_| Memory { shared: 0, per_connection: size_of::<F::Protocol>() }),
+            descriptors: 0,
             refusal: b"",
             datagrams: None,
         }
@@ -147,6 +149,13 @@ impl<O> Entry<O> {
         self
     }
 
+    /// Says how many descriptors each connection takes besides its own, such as one that a forwarder
+    /// opens for it; none where this is not called.
+    pub fn descriptors(mut self, per_connection: usize) -> Self {
+        self.descriptors = per_connection;
+        self
+    }
+
     /// Says what the protocol holds at most; the size of its type for each connection where this is
     /// not called.
     pub fn memory(mut self, of: impl Fn(&O) -> Memory + Send + Sync + 'static) -> Self {
@@ -191,6 +200,8 @@ pub(super) struct Configured {
     /// Raised where the options need it.
     pub(super) limits: Limits,
     pub(super) memory: Memory,
+    /// Of each connection, besides its own.
+    pub(super) descriptors: usize,
     /// Options whose values nobody is to read.
     pub(super) secrets: Vec<&'static str>,
     /// How to have it run over datagrams, if it does not by itself.
@@ -299,7 +310,8 @@ impl<O: Default + Serialize + DeserializeOwned + 'static> Registered for Entry<O
         let server = server.refusal(self.refusal);
         let (memory, secrets) = ((self.memory)(&options), self.secrets.clone());
         let (needs, datagrams) = (self.needs, self.datagrams);
-        Ok(Configured { server, needs, limits, memory, secrets, datagrams })
+        let descriptors = self.descriptors;
+        Ok(Configured { server, needs, limits, memory, descriptors, secrets, datagrams })
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Planned {
     pub(super) needs: Needs,
     pub(super) limits: Limits,
     pub(super) memory: Memory,
+    /// Of each connection, besides its own.
+    pub(super) descriptors: usize,
     /// The names of limits that are higher because of the options.
     pub(super) raised: Vec<String>,
     /// Options whose values nobody is to read.
@@ -76,7 +78,8 @@ impl ServiceSettings {
             },
         };
         let (Some(limits), Some(configured)) = (limits, configured) else { return Err(faults) };
-        let Configured { server, needs, limits: needed, memory, secrets, datagrams } = configured;
+        let Configured { server, needs, limits: needed, memory, descriptors, secrets, datagrams } =
+            configured;
         let (set, wanted) = (written(&limits), written(&needed));
         let raised: Vec<_> =
             wanted.iter().filter(|(name, need)| set.get(*name) != Some(need)).collect();
@@ -113,7 +116,7 @@ impl ServiceSettings {
             faults.push(Fault { at, text });
         }
         if faults.is_empty() {
-            Ok(Planned { server, needs, limits: needed, memory, raised, secrets })
+            Ok(Planned { server, needs, limits: needed, memory, descriptors, raised, secrets })
         } else {
             Err(faults)
         }

@@ -539,14 +539,20 @@ fn what_a_protocol_opens_for_a_connection_counts_in_what_memory_allows() {
 #[test]
 fn fewer_descriptors_than_connections_are_told() {
     const EXEC: &str = r#"ulimit -n 100; exec "$0" "$@""#;
-    for (max, is_told) in [(99, false), (100, true)] {
-        let folder = Folder::with(&echo(&format!("limits.max_connections = {max}")));
+    let forward = |rest: &str| echo(rest).replace("\"echo\"", "\"port-forward\"");
+    for (config, max, is_told) in [
+        (echo("limits.max_connections = 99"), 99, false),
+        (echo("limits.max_connections = 100"), 100, true),
+        (forward("limits.max_connections = 49\noptions.to = 'mem://x'"), 49, false),
+        (forward("limits.max_connections = 50\noptions.to = 'mem://x'"), 50, true),
+    ] {
+        let folder = Folder::with(&config);
         let check =
             Program::start_by(EXEC, &["check", "net.toml"], |check| check.current_dir(&folder.0));
         let end = check.end();
-        let told = "\ndescriptors: 100 here, but one for each of 100 connections at worst; raise ";
-        assert_eq!(end.stdout.contains(told), is_told, "{}", end.stdout);
-        assert_eq!(end.stdout.contains("descriptors"), is_told, "{}", end.stdout);
+        let told = "\ndescriptors: 100 here, but 100 for all connections at worst; raise ";
+        assert_eq!(end.stdout.contains(told), is_told, "{max}: {}", end.stdout);
+        assert_eq!(end.stdout.contains("descriptors"), is_told, "{max}: {}", end.stdout);
         assert_eq!(end.code, Some(0));
     }
 }

@@ -121,6 +121,11 @@ impl Program {
         self.child.id()
     }
 
+    /// Waits for a line on its stdout.
+    pub(crate) fn await_line(&self) -> String {
+        self.stdout.as_ref().and_then(next).expect("it has ended")
+    }
+
     /// Waits until it logs a line with this text, and returns the line.
     pub(crate) fn await_log(&mut self, text: &str) -> String {
         while let Some(line) = next(&self.stderr) {
