@@ -96,15 +96,23 @@ fn of_twenty_thousand_resets_each_is_counted_and_nothing_is_left() {
     };
     reset_all();
     settled(&mut server); // pools and buffers are full
-    let before = memory(&server);
-    reset_all();
-    let report = settled(&mut server);
-    let after = memory(&server);
+    // A leak shows in every round; that more of them were open at once than ever before, in few.
+    let (mut rounds, mut report, mut grown) = (1, None, usize::MAX);
+    while grown >= 1024 && rounds <= 3 {
+        let before = memory(&server);
+        reset_all();
+        rounds += 1;
+        report = Some(settled(&mut server));
+        let after = memory(&server);
+        println!("{before} KiB before, {after} KiB after");
+        grown = after.saturating_sub(before);
+    }
+    assert!(grown < 1024, "{grown} KiB more in each round");
+    let report = report.unwrap();
     let (accepted, closed) = (report.number("accepted"), report.closed());
-    println!("{accepted} accepted, closed {closed:?}; {before} KiB before, {after} KiB after");
+    println!("{accepted} accepted in {rounds} rounds, closed {closed:?}");
     // The kernel itself forgets some of those that were reset before they were accepted.
-    assert!(accepted > RESETS && accepted <= 2 * RESETS);
-    assert!(after < before + 1024);
+    assert!(accepted > (rounds - 1) * RESETS && accepted <= rounds * RESETS);
 
     server.signal("TERM");
     let end = server.end();
